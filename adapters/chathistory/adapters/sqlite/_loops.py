@@ -1,0 +1,103 @@
+"""The workers of one file: one per event loop, since a loop may end at any time and take its own with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import TypeAlias
+
+from chathistory.adapters.sqlite._failures import StoppedError
+from chathistory.adapters.sqlite._turn import Turn
+from chathistory.adapters.sqlite._worker import Worker
+
+FileIdentity: TypeAlias = tuple[int, int]
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows which file it was opened on."""
+
+    file: FileIdentity | None = None
+
+
+class LoopState:
+    """What a file keeps for one event loop."""
+
+    def __init__(self) -> None:
+        self.writing = Turn()  # only one task at a time asks for the database's lock
+        self.opening = asyncio.Lock()
+        self.worker: Worker | None = None
+        self.file: FileIdentity | None = None
+
+
+class LoopWorkers:
+    """The workers of a file by event loop.
+
+    Args:
+        open_connection: opens a connection to the file.
+        current_file: which file is at the path now.
+    """
+
+    def __init__(
+        self, open_connection: Callable[[], Connection], current_file: Callable[[], FileIdentity | None]
+    ) -> None:
+        self._open_connection = open_connection
+        self._current_file = current_file
+        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}
+
+    async def state(self) -> LoopState:
+        """What is kept for the running loop. Loops that were closed since are cleaned up after (ASY-6)."""
+        loop = asyncio.get_running_loop()
+        state = self._states.get(loop)
+        if state is None:
+            state = self._states[loop] = LoopState()
+            if any(other.is_closed() for other in list(self._states)):
+                await loop.run_in_executor(None, self._stop_those_of_closed_loops)
+        return state
+
+    async def worker(self, state: LoopState) -> Worker:
+        """The worker of the running loop, on the file that is at the path now.
+
+        Raises:
+            sqlite3.Error: if it can't be opened.
+        """
+        if state.worker is not None and state.file == self._current_file():
+            return state.worker
+        async with state.opening:
+            if state.worker is not None and state.file == self._current_file():
+                return state.worker
+            return await self._new_worker(state)
+
+    async def _new_worker(self, state: LoopState) -> Worker:
+        loop = asyncio.get_running_loop()
+        old, state.worker = state.worker, None
+        if old is not None:
+            await loop.run_in_executor(None, old.stop)
+
+        def open_connection() -> sqlite3.Connection:
+            connection = self._open_connection()
+            state.file = connection.file
+            return connection
+
+        worker = Worker(open_connection)
+        await worker.start()
+        if self._states.get(loop) is not state:
+            await loop.run_in_executor(None, worker.stop)
+            raise StoppedError
+        state.worker = worker
+        return worker
+
+    def _stop_those_of_closed_loops(self) -> None:
+        for loop in [loop for loop in list(self._states) if loop.is_closed()]:
+            _stop(self._states.pop(loop, None))
+
+    def stop(self) -> None:
+        """End the threads behind async calls; statements under way finish first."""
+        while self._states:
+            _, state = self._states.popitem()
+            _stop(state)
+
+
+def _stop(state: LoopState | None) -> None:
+    if state is not None and state.worker is not None:
+        state.worker.stop()

@@ -1,0 +1,91 @@
+"""What the suite must know of a subject: how to open it, and what it claims.
+
+A backend is data. Everything beyond `get_session_history` is optional, and what is not offered is reported as
+not claimed, never as passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from langchain_core.chat_history import BaseChatMessageHistory
+
+from chathistory.reference import PROFILES, Profile
+
+History: TypeAlias = BaseChatMessageHistory
+SessionFactory: TypeAlias = Callable[[str], BaseChatMessageHistory]
+
+DEFAULT_CLAIMS: frozenset[Profile] = frozenset({"core", "async", "threads"})
+"""What a bare callable is taken to claim, unless the user says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deviation:
+    """A clause the backend's author knows to be broken. Strict: one that no longer occurs fails the gate.
+
+    Attributes:
+        clause: the clause's id.
+        reason: why it is so, for the report.
+        link: where it is tracked.
+    """
+
+    clause: str
+    reason: str
+    link: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError(f"the deviation from {self.clause} needs a reason")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backend:
+    """A subject of the suite.
+
+    Attributes:
+        name: how reports call it.
+        get_session_history: opens a handle on a session; what RunnableWithMessageHistory takes.
+        claims: the profiles it claims; `core` is always claimed.
+        deviations: the clauses it is known to break.
+        with_history_size: opens a handle that keeps the last N messages; needed to claim `bounded`.
+        with_ttl: opens a handle whose session expires after so many seconds; needed to claim `expiry`.
+        advance: moves the backend's clock on by so many seconds; None waits in real time.
+        ttl_resolution: the shortest ttl that the backend keeps exactly, in seconds.
+        in_partition: opens a handle in a named partition of the store (a table, key prefix, collection),
+            making it if need be; needed for ISO-6.
+        slow: a context in which every operation of the store takes the given seconds longer; lets ASY-3
+            be judged on a store that is too fast to be seen blocking.
+        secrets: credentials that must not appear in any error (ERR-4).
+        disposable: the store is thrown away after the run, so the suite need not clear its sessions.
+        versions: of the libraries and servers behind it, for the report.
+        import_path: `module:attribute` or `file.py:attribute` under which a script or another process can
+            open it again.
+        notes: what a reader of the report should know, a sentence each.
+    """
+
+    name: str
+    get_session_history: SessionFactory
+    claims: Iterable[Profile] = DEFAULT_CLAIMS
+    deviations: tuple[Deviation, ...] = ()
+    with_history_size: Callable[[str, int], BaseChatMessageHistory] | None = None
+    with_ttl: Callable[[str, float], BaseChatMessageHistory] | None = None
+    advance: Callable[[float], None] | None = None
+    ttl_resolution: float = 1.0
+    in_partition: Callable[[str, str], BaseChatMessageHistory] | None = None
+    slow: Callable[[float], AbstractContextManager[object]] | None = None
+    secrets: tuple[str, ...] = ()
+    disposable: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    import_path: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.claims) - set(PROFILES))
+        if unknown:
+            raise ValueError(f"unknown claim {unknown[0]!r}; the profiles are {', '.join(PROFILES)}")
+        if not callable(self.get_session_history):
+            raise TypeError(f"get_session_history must be callable, got {self.get_session_history!r}")
+        object.__setattr__(self, "claims", frozenset(self.claims) | {"core"})

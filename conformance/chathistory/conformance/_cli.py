@@ -1,0 +1,187 @@
+"""Parses the command line; every mistake in it is one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from chathistory.conformance import _commands
+from chathistory.conformance._commands import FAULT, INTERRUPTED, CheckRequest
+from chathistory.conformance._errors import UsageError
+from chathistory.conformance._files import Destinations
+from chathistory.conformance._report import EFFORTS, Configuration, Effort
+from chathistory.conformance._targets import parse_claims
+from chathistory.conformance._text import one_line, without_credentials
+from chathistory.conformance._warnings import without_langchain_deprecations
+from chathistory.reference import ChatHistoryError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit code."""
+    _write_what_the_stream_can_not()
+    try:
+        with without_langchain_deprecations():
+            code = commands.main(args=list(arguments), prog_name="chathistory", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        help_of = error.ctx.command_path if error.ctx else "chathistory"
+        return _fault(f"{error.format_message()} (see {help_of} --help)")
+    except click.ClickException as error:
+        return _fault(error.format_message())
+    except ChatHistoryError as error:
+        return _fault(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("chathistory: interrupted before anything was checked", err=True)
+        return INTERRUPTED
+
+
+def _write_what_the_stream_can_not() -> None:
+    """Let a stream that is not Unicode show an escape instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fault(message: str) -> int:
+    click.echo(f"chathistory: error: {one_line(without_credentials(message), 2000)}", err=True)
+    return FAULT
+
+
+def _version() -> str:
+    try:
+        return version("chathistory")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
+
+
+def _seed(value: str | int) -> int:
+    """A number, or `random` for one that is drawn and shown."""
+    if value == "random":
+        return secrets.randbelow(2**32)
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor 'random'") from None
+
+
+def _seconds(value: str) -> float:
+    """A time that one can wait for."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
+    return number
+
+
+_FILE = click.Path(path_type=Path)
+
+_CHECK_OPTIONS = (
+    click.option(
+        "--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."
+    ),
+    click.option(
+        "--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."
+    ),
+    click.option("--quick", is_flag=True, help="Look less hard: seconds."),
+    click.option("--thorough", is_flag=True, help="Look harder: for a nightly run."),
+    click.option(
+        "--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."
+    ),
+    click.option(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="Choose the programs; 'random' draws a seed.  [0]",
+    ),
+    click.option("-x", "--exitfirst", is_flag=True, help="Stop after the first clause that fails."),
+    click.option("--timeout", type=_seconds, metavar="SECONDS", help="When an operation counts as hanging."),
+    click.option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write the report as JUnit XML."),
+    click.option("--markdown", type=_FILE, metavar="FILE", help="Write the report as Markdown."),
+    click.option(
+        "--scripts", type=_FILE, metavar="DIR", help="Write scripts of violations here.  [chathistory-report]"
+    ),
+    click.option("--quiet", is_flag=True, help="Print the verdict only."),
+)
+
+
+def _with_check_options(command: _Command) -> _Command:
+    for option in reversed(_CHECK_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.version_option(_version(), message="chathistory %(version)s")
+def commands() -> None:
+    """Does a LangChain chat message history keep what it is told?"""
+
+
+@commands.command(epilog="Exit code: 0 conformant, 1 not, 2 a fault of usage or set-up, 130 interrupted.")
+@click.argument("target")
+@_with_check_options
+def check(target: str, **options: Any) -> int:
+    """Check every clause that TARGET claims.
+
+    TARGET is a registered backend's name (chathistory backends lists them), package.module:attribute or
+    path/to/file.py:attribute. The attribute is a Backend, a function that yields one, or a
+    get_session_history(session_id).
+    """
+    return _commands.run_check(_request(target, options))
+
+
+@commands.command()
+@click.argument("report", type=_FILE, metavar="REPORT.json")
+@click.option("--target", metavar="TARGET", help="Replay on this instead of what the report names.")
+def replay(report: Path, target: str | None) -> int:
+    """Run the counterexamples of a JSON report again."""
+    return _commands.run_replay(report, target)
+
+
+@commands.command()
+def backends() -> int:
+    """List the backends that can be checked by name."""
+    return _commands.run_backends()
+
+
+@commands.command()
+@click.argument("clause", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def semantics(clause: str | None, as_json: bool) -> int:
+    """Show what a chat message history owes its callers: all clauses, or those of a family, or one."""
+    return _commands.run_semantics(clause, as_json=as_json, echo=click.echo)
+
+
+def _request(target: str, options: dict[str, Any]) -> CheckRequest:
+    return CheckRequest(
+        target=target,
+        claims=parse_claims(options["claims"]) or None,
+        clauses=options["clauses"],
+        configuration=_configuration(options),
+        destinations=Destinations(
+            **{name: options[name] for name in ("json", "junit", "markdown", "scripts")}
+        ),
+        quiet=options["quiet"],
+    )
+
+
+def _configuration(options: dict[str, Any]) -> Configuration:
+    if options["quick"] and options["thorough"]:
+        raise UsageError("--quick and --thorough exclude each other; give one of them")
+    effort: Effort = "quick" if options["quick"] else "thorough" if options["thorough"] else "full"
+    given = {name: options[name] for name in ("examples", "timeout") if options[name] is not None}
+    return replace(EFFORTS[effort], seed=options["seed"], exitfirst=options["exitfirst"], **given)

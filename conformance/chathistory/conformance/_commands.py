@@ -1,0 +1,209 @@
+"""What the commands do once their arguments are parsed: open, run, write, show, and give an exit code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from chathistory.conformance import _runner
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._errors import UsageError
+from chathistory.conformance._files import Destinations, read_report, write_scripts
+from chathistory.conformance._listings import backends_block, clause_block, clauses_block, semantics_json
+from chathistory.conformance._locate import registered_backends
+from chathistory.conformance._report import (
+    EFFORTS,
+    ClauseResult,
+    Configuration,
+    Event,
+    Report,
+    RunFinished,
+    broadcast,
+)
+from chathistory.conformance._targets import open_target
+from chathistory.conformance._terminal import Screen
+from chathistory.conformance._text import error_line, one_line
+from chathistory.reference import CLAUSES, PROFILES, Profile, select
+
+CONFORMANT, NOT_CONFORMANT, FAULT, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckRequest:
+    """What `chathistory check` was asked for."""
+
+    target: str
+    claims: tuple[Profile, ...] | None
+    clauses: tuple[str, ...]
+    configuration: Configuration
+    destinations: Destinations
+    quiet: bool = False
+
+    def replay(self, clause_id: str) -> str:
+        """The command that checks one clause again as it was checked."""
+        claims = [word for claim in self.claims or () for word in ("--claim", claim)]
+        return shlex.join(
+            ["chathistory", "check", self.target, *claims, "--clause", clause_id, *self._options()]
+        )
+
+    def _options(self) -> list[str]:
+        ours = self.configuration
+        usual = EFFORTS[ours.effort]
+        options = [] if ours.effort == "full" else [f"--{ours.effort}"]
+        if ours.examples != usual.examples:
+            options += ["--examples", str(ours.examples)]
+        if ours.timeout != usual.timeout:
+            options += ["--timeout", f"{ours.timeout:g}"]
+        return [*options, "--seed", str(ours.seed)]
+
+
+def run_check(request: CheckRequest) -> int:
+    """Check a target, write its reports, show the result.
+
+    Raises:
+        ChatHistoryError: a fault of the set-up; nothing was checked.
+        KeyboardInterrupt: interrupted before the first clause was reached.
+    """
+    request.destinations.try_out()
+    select(request.clauses)
+    screen = Screen(quiet=request.quiet)
+    with screen, open_target(request.target, claims=request.claims) as backend:
+        report, interrupted = _checked(request, backend, screen)
+        _publish(request, report, screen)
+    if interrupted:
+        return INTERRUPTED
+    return CONFORMANT if report.verdict == "conformant" else NOT_CONFORMANT
+
+
+def _checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:
+    """The report of the run, and whether it was interrupted."""
+    last = _LastReport()
+    try:
+        return _runner.check(
+            backend,
+            clauses=claimed_ids(request.clauses, backend),
+            configuration=request.configuration,
+            listener=broadcast([last, screen]),
+            target=request.target,
+        ), False
+    except KeyboardInterrupt:
+        if last.report is None:
+            raise
+        return last.report, True
+
+
+class _LastReport:
+    """Keeps the report of an interrupted run, which is announced but not returned."""
+
+    report: Report | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self.report = event.report
+
+
+def _publish(request: CheckRequest, report: Report, screen: Screen) -> None:
+    """Write files first, since an impatient CI server may kill an interrupted run soon."""
+    scripts = write_scripts(report, request.destinations.scripts)
+    try:
+        request.destinations.write(report, replay=request.replay)
+    finally:
+        if scripts.problem and not request.quiet:
+            screen.say(f"note: {scripts.problem}")
+        screen.show_report(report, scripts=scripts.paths, replay=request.replay)
+
+
+def claimed_ids(names: Iterable[str], backend: Backend) -> tuple[str, ...]:
+    """The ids of the clauses that the names stand for and the backend's claims cover.
+
+    Raises:
+        UsageError: a name stands for nothing that the backend claims.
+    """
+    ids: set[str] = set()
+    for name in names:
+        covered = [clause.id for clause in select([name]) if set(clause.profiles) & set(backend.claims)]
+        if not covered:
+            _raise_not_covered(name, backend)
+        ids.update(covered)
+    return tuple(clause.id for clause in CLAUSES if clause.id in ids)
+
+
+def _raise_not_covered(name: str, backend: Backend) -> NoReturn:
+    wanted = {profile for clause in select([name]) for profile in clause.profiles}
+    profiles = [profile for profile in PROFILES if profile in wanted]
+    claims = ", ".join(profile for profile in PROFILES if profile in backend.claims)
+    raise UsageError(
+        f"{name.upper()} belongs to the profile {' or '.join(profiles)}, "
+        f"but {backend.name!r} claims {claims}; add --claim {profiles[0]}"
+    )
+
+
+def run_replay(path: Path, target: str | None) -> int:
+    """Run the counterexamples of a JSON report again: 0 if all are fixed, 1 if any still fails.
+
+    Raises:
+        ChatHistoryError: the report can't be read or the target not be opened.
+    """
+    data = read_report(path)
+    recorded = [entry for entry in data["clauses"] if entry.get("counterexample")]
+    screen = Screen()
+    if not recorded:
+        screen.say(f"{path} holds no counterexample: there is nothing to replay")
+        return CONFORMANT
+    with open_target(_target_of(data, target, path)) as backend:
+        timeout = _timeout_of(data)
+        _runner.smoke(backend, timeout=timeout)
+        failing = [_replayed(backend, entry, timeout, path, screen) for entry in recorded]
+    return NOT_CONFORMANT if any(failing) else CONFORMANT
+
+
+def _target_of(data: dict[str, Any], target: str | None, path: Path) -> str:
+    named = target or data.get("target")
+    if not isinstance(named, str) or not named:
+        raise UsageError(f"{str(path)!r} does not say what it checked; name it with --target TARGET")
+    return named
+
+
+def _timeout_of(data: dict[str, Any]) -> float:
+    configuration = data.get("configuration")
+    timeout = configuration.get("timeout") if isinstance(configuration, dict) else None
+    return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else Configuration().timeout
+
+
+def _replayed(backend: Backend, entry: dict[str, Any], timeout: float, path: Path, screen: Screen) -> bool:
+    """Whether a recorded counterexample still fails, said on a line of its own."""
+    try:
+        result = _runner.replay(backend, entry, timeout=timeout)
+    except (KeyError, TypeError, ValueError, LookupError) as error:
+        raise UsageError(
+            f"the program of {entry['id']} in {str(path)!r} can't be run again: {error_line(error)}"
+        ) from error
+    screen.say(f"{entry['id']} FIXED" if result is None else f"{entry['id']} STILL FAILING: {_why(result)}")
+    return result is not None
+
+
+def _why(result: ClauseResult) -> str:
+    found = result.counterexample
+    return one_line(found.explanation if found is not None else result.reason, 500)
+
+
+def run_backends() -> int:
+    """List the registered backends."""
+    Screen().show(backends_block(registered_backends()))
+    return 0
+
+
+def run_semantics(name: str | None, *, as_json: bool, echo: Callable[[str], None]) -> int:
+    """List the clauses, or those of a family, or show one."""
+    chosen = select([name]) if name else CLAUSES
+    if as_json:
+        echo(json.dumps(semantics_json(chosen), indent=2))
+    elif name and len(chosen) == 1 and chosen[0].id == name.upper():
+        Screen().show(clause_block(chosen[0]))
+    else:
+        Screen().show(clauses_block(chosen))
+    return 0

@@ -1,0 +1,319 @@
+"""Looks for a violation of one clause: runs its programs, tells whose fault a failure is, makes it small."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+
+from chathistory.conformance._judge import Divergence, Outcome
+from chathistory.conformance._portable import program_to_json
+from chathistory.conformance._program import Add, Program, Read, Turn
+from chathistory.conformance._program import Clear as ClearStep
+from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
+from chathistory.conformance._script import script_of
+from chathistory.conformance._shrink import shrink
+from chathistory.conformance._lines import describe
+from chathistory.conformance._subject import Subject
+from chathistory.conformance.checks import Check, checks_of
+from chathistory.conformance.checks.asynchrony import in_mode
+from chathistory.conformance.checks.bounds import in_units_of
+from chathistory.reference import Clause, clause
+
+_SECONDS_FOR_A_HANGING_STEP = 1.0
+
+
+class _FoundViolation(BaseException):
+    """Ends hypothesis's drawing at the first violation; shrinking is done here."""
+
+    def __init__(self, program: Program, divergence: Divergence) -> None:
+        super().__init__()
+        self.program = program
+        self.divergence = divergence
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a search has cost, and what it has seen."""
+
+    programs: int = 0
+    operations: int = 0
+    judged: int = 0
+    refused: set[str] = field(default_factory=set)
+    hung: bool = False
+    cut: str = ""
+
+    def count(self, outcome: Outcome) -> None:
+        self.programs += 1
+        self.operations += outcome.operations
+        self.judged += outcome.judged
+        self.refused |= outcome.refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Violation:
+    check: Check
+    program: Program
+    divergence: Divergence
+    search: str = "minimal"
+
+
+def examine(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult:
+    """Check one clause: every program it holds for certain, then drawn ones, until one fails."""
+    rule = clause(clause_id)
+    began = time.monotonic()
+    checks, reason = _applicable(subject, rule)
+    if not checks:
+        return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
+    tally = _Tally()
+    with _quiet():
+        violation = next(
+            filter(None, (_search(subject, check, configuration, tally) for check in checks)), None
+        )
+        counterexample = _counterexample(subject, rule, violation) if violation else None
+    return _result(subject, rule, counterexample, tally, time.monotonic() - began)
+
+
+def examine_again(
+    subject: Subject, clause_id: str, check_name: str, recorded: Program, timeout: float
+) -> Counterexample | None:
+    """Run a recorded program again under the check that found it: a counterexample, or None when it passes."""
+    check = next((check for check in checks_of(clause_id) if check.name == check_name), None)
+    if check is None:
+        raise LookupError(f"{clause_id} has no check named {check_name!r} in this version")
+    with _quiet():
+        if check.probe is not None:
+            recorded, outcome = check.probe(subject.backend, timeout)
+        else:
+            outcome = check.run(subject.backend, recorded, check.lens, timeout, False)
+        if outcome.divergence is None:
+            return None
+        return _counterexample(subject, clause(clause_id), _Violation(check, recorded, outcome.divergence))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings of the backend and of langchain-core's deprecations are nothing that this run's user can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _applicable(subject: Subject, rule: Clause) -> tuple[list[Check], str]:
+    """The checks of a clause that this backend can be held to, or why there are none."""
+    checks = checks_of(rule.id)
+    if not checks:
+        return [], "this version has no check for it"
+    if not set(rule.profiles) & set(subject.backend.claims):
+        return [], f"needs the claim {' or '.join(rule.profiles)}"
+    possible = [check for check in checks if check.modes <= subject.modes or _runs_async(subject, check)]
+    if not possible:
+        missing = "sync" if "sync" not in subject.modes else "async"
+        return [], f"its {missing} calls are not {'implemented' if missing == 'sync' else 'claimed'}"
+    needs = [check.needs(subject.backend) for check in possible]
+    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(
+        filter(None, needs)
+    )
+
+
+def _runs_async(subject: Subject, check: Check) -> bool:
+    """Whether a check of sync calls is to be run by async ones, since the backend has no others."""
+    return "sync" not in subject.modes and check.modes == {"sync"}
+
+
+def _search(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
+    if check.probe is not None:
+        shown, outcome = check.probe(subject.backend, configuration.timeout)
+        tally.count(outcome)
+        return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
+    search = _Search(subject, check, configuration, tally)
+    found = search.run_cases() or search.run_draws()
+    return search.make_small(*found) if found else None
+
+
+@dataclass(slots=True)
+class _Search:
+    subject: Subject
+    check: Check
+    configuration: Configuration
+    tally: _Tally
+
+    def run_cases(self) -> tuple[Program, Divergence] | None:
+        """The first of the certain programs that fails through this clause's fault."""
+        for case in self.check.cases(self.configuration.effort):
+            program = self._prepared(case)
+            if divergence := self._fails(program):
+                return program, divergence
+        return None
+
+    def run_draws(self) -> tuple[Program, Divergence] | None:
+        """The first drawn program that fails through this clause's fault."""
+        if self.check.draws is None or self.configuration.examples < 1:
+            return None
+        deadline = time.monotonic() + self.configuration.clause_seconds
+        drawn = 0
+
+        @seed(self.configuration.seed + zlib.crc32(self.check.name.encode()))
+        @settings(
+            max_examples=self.configuration.examples,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            verbosity=Verbosity.quiet,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(self.check.draws)
+        def draw(given_program: Program) -> None:
+            nonlocal drawn
+            if time.monotonic() > deadline:
+                self.tally.cut = (
+                    f"drawing was cut after {drawn} of {self.configuration.examples} programs, "
+                    f"when {self.configuration.clause_seconds:g} s were used up"
+                )
+                return
+            drawn += 1
+            program = self._prepared(given_program)
+            if divergence := self._fails(program):
+                raise _FoundViolation(program, divergence)
+
+        try:
+            draw()
+        except _FoundViolation as found:
+            return found.program, found.divergence
+        return None
+
+    def make_small(self, program: Program, divergence: Divergence) -> _Violation:
+        """The violation with the smallest program that the time allows."""
+        if divergence.expectation.kind == "returns" and divergence.observed.startswith("no answer"):
+            self.tally.hung = True
+        smallest = divergence
+
+        def still_fails(candidate: Program) -> bool:
+            nonlocal smallest
+            if self.check.modes == {"async"} and _has_sync_calls(candidate):
+                return False
+            found = self._fails(candidate, shrinking=True)
+            smallest = found or smallest
+            return found is not None
+
+        small, complete = shrink(
+            program, still_fails, seconds=self.configuration.shrink_seconds, diverged_at=divergence.index
+        )
+        search = "minimal" if complete else f"cut after {self.configuration.shrink_seconds:g} s"
+        return _Violation(self.check, small, smallest, search)
+
+    def _prepared(self, program: Program) -> Program:
+        if self.check.in_resolution:
+            program = in_units_of(self.subject.backend.ttl_resolution)(program)
+        return _in_async(program) if _runs_async(self.subject, self.check) else program
+
+    def _fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
+        """The divergence, if there is one and it is this clause's fault."""
+        timeout = self.configuration.timeout
+        if shrinking and self.tally.hung:
+            timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
+        outcome = self._run(program, timeout)
+        if outcome.divergence is None or not self._is_to_blame(program, timeout, shrinking):
+            return None
+        return outcome.divergence
+
+    def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
+        outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
+        self.tally.count(outcome)
+        return outcome
+
+    def _is_to_blame(self, program: Program, timeout: float, shrinking: bool) -> bool:
+        """Whether a failing program fails by what this clause is about.
+
+        It must fail when what the session holds at first is taken for its beginning, and its controls must
+        pass. A failure that doesn't come again at all is taken for one that depends on chance.
+        """
+        if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
+            return not shrinking and not self._run(program, timeout).divergence
+        return not any(self._run(control, timeout).divergence for control in self.check.controls(program))
+
+
+def _in_async(program: Program) -> Program:
+    """The program by async calls, for a backend that has no others."""
+    steps = [
+        replace(step, call="add_messages", text=False)
+        if isinstance(step, Add) and step.call != "add_messages"
+        else step
+        for step in program.steps
+    ]
+    steps = [
+        replace(step, call=f"a{step.call}")
+        if isinstance(step, Turn) and not step.call.startswith("a")
+        else step
+        for step in steps
+    ]
+    return in_mode(Program(tuple(steps)), "async")
+
+
+def _has_sync_calls(program: Program) -> bool:
+    return any(isinstance(step, Add | Read | ClearStep) and step.mode == "sync" for step in program.steps)
+
+
+def _counterexample(subject: Subject, rule: Clause, violation: _Violation) -> Counterexample:
+    program, divergence = violation.program, violation.divergence
+    script = script_of(
+        program,
+        clause_id=rule.id,
+        sentence=rule.sentence,
+        explanation=divergence.explanation,
+        step=divergence.index,
+        expectation=divergence.expectation,
+        import_path=subject.backend.import_path,
+        backend_name=subject.backend.name,
+    )
+    data: dict[str, Any] = {"check": violation.check.name, **program_to_json(program)}
+    return Counterexample(
+        program=data,
+        lines=tuple(describe(step) for step in program.steps),
+        step=divergence.index,
+        expected=divergence.expected,
+        observed=divergence.observed,
+        explanation=divergence.explanation,
+        script=script,
+        search=violation.search,
+    )
+
+
+def _result(
+    subject: Subject, rule: Clause, counterexample: Counterexample | None, tally: _Tally, seconds: float
+) -> ClauseResult:
+    deviation = next((item for item in subject.backend.deviations if item.clause == rule.id), None)
+    result = ClauseResult(
+        id=rule.id,
+        level=rule.level,
+        outcome="passed",
+        seconds=seconds,
+        programs=tally.programs,
+        operations=tally.operations,
+        counterexample=counterexample,
+        notes=tuple(_notes(tally)),
+    )
+    if counterexample is not None:
+        if deviation is not None:
+            return replace(result, outcome="declared", reason=deviation.reason)
+        return replace(result, outcome="failed" if rule.level == "MUST" else "warned")
+    if tally.judged == 0:
+        return replace(result, outcome="undecided", reason="nothing was exercised: no answer could be judged")
+    if deviation is not None:
+        return replace(
+            result, outcome="stale", reason=f"declared ({deviation.reason}), but it no longer occurs"
+        )
+    return result
+
+
+def _notes(tally: _Tally) -> Iterable[str]:
+    if tally.refused:
+        yield f"refused, as it may be: {', '.join(sorted(tally.refused))}"
+    if tally.cut:
+        yield tally.cut

@@ -1,0 +1,336 @@
+"""Runs a program against a backend, a step at a time, and says what each step returned or raised."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.messages import HumanMessage
+
+from chathistory.conformance._backend import Backend, History
+from chathistory.conformance._loops import EventLoop
+from chathistory.conformance._program import (
+    Add,
+    AddBack,
+    Assign,
+    Cancel,
+    Clear,
+    Edit,
+    Mode,
+    NewLoop,
+    Open,
+    Program,
+    Read,
+    RunToken,
+    Step,
+    Turn,
+    Wait,
+    is_unique,
+    new_token,
+)
+from chathistory.conformance._runnables import session_of_turn, take_turn
+from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.reference import same_value
+
+SessionKey: TypeAlias = tuple[str | None, str]
+"""What tells sessions of a program apart: the partition and the template of the id."""
+
+_SECONDS_PER_MESSAGE = 0.02
+# A history that adds to the list it is reading grows without end: it is stopped before it fills the memory.
+_SECONDS_TO_ADD_BACK = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one step did.
+
+    Attributes:
+        index: the index of the step.
+        step: the step.
+        session: the session it went to.
+        outcome: whether it returned, raised, did not come back, or could not be tried, since its handle was
+            refused.
+        began: when it began, in seconds of the monotonic clock.
+        value: what it returned, if it reads.
+        error: what it raised.
+        argument: what was handed to an add, as it is after the call.
+        changed_result: the index of an earlier read whose list has changed in the caller's hands, if any.
+    """
+
+    index: int
+    step: Step
+    session: SessionKey | None
+    outcome: Literal["returned", "raised", "hung", "skipped"]
+    began: float
+    value: Any = None
+    error: BaseException | None = None
+    argument: Sequence[Any] | None = None
+    changed_result: int | None = None
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A list that a read returned: the list itself, and what was in it."""
+
+    index: int
+    live: Any
+    copy: Any
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run of a program against a backend.
+
+    Args:
+        backend: the subject.
+        program: what to do.
+        timeout: seconds an operation may take, 20 ms more for each message it adds.
+        keep_results: watch whether lists returned earlier change in the caller's hands (SNP-1).
+        token: what makes its session ids unlike any other's.
+        cleans_up: clear the sessions at the end, unless the store is thrown away anyhow.
+    """
+
+    backend: Backend
+    program: Program
+    timeout: float = 10.0
+    keep_results: bool = False
+    token: RunToken = field(default_factory=new_token)
+    cleans_up: bool = True
+    operations: int = 0
+    _handles: dict[int, History] = field(default_factory=dict)
+    _sessions: dict[int, SessionKey] = field(default_factory=dict)
+    _arguments: dict[int, list[Any]] = field(default_factory=dict)
+    _results: dict[int, _Kept] = field(default_factory=dict)
+    _kept: list[_Kept] = field(default_factory=list)
+    _loop: EventLoop = field(default_factory=EventLoop)
+
+    def run(self) -> Iterator[Observation]:
+        """Carry out the steps in order; the caller may stop at any of them."""
+        try:
+            for index, step in enumerate(self.program.steps):
+                yield self._observe(index, step)
+        finally:
+            self._finish()
+
+    def _observe(self, index: int, step: Step) -> Observation:
+        session = self._session_of(step)
+        argument: list[Any] | None = None
+        began = time.monotonic()
+        if not isinstance(step, Open | Turn | Wait | NewLoop) and step.handle not in self._handles:
+            return Observation(index, step, session, "skipped", began)
+        try:
+            messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
+            if isinstance(step, Add):
+                argument = self._arguments[step.handle] = messages
+            with time_limit(self._limit(step, messages)):
+                value = self._perform(step, messages)
+        except OperationHungError:
+            self._loop.abandon()
+            return Observation(index, step, session, "hung", began, argument=argument)
+        except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
+            return Observation(index, step, session, "raised", began, error=error, argument=argument)
+        if isinstance(step, Read) and self.keep_results:
+            self._results[step.handle] = _Kept(index, value, copy.deepcopy(value))
+            self._kept.append(self._results[step.handle])
+        changed = self._changed_result()
+        return Observation(
+            index, step, session, "returned", began, value, argument=argument, changed_result=changed
+        )
+
+    def _limit(self, step: Step, messages: Sequence[Any]) -> float:
+        """How many seconds a step may take."""
+        if isinstance(step, AddBack):
+            return min(self.timeout, _SECONDS_TO_ADD_BACK)
+        waits = step.seconds if isinstance(step, Wait) else 0
+        return self.timeout + _SECONDS_PER_MESSAGE * len(messages) + waits
+
+    def _session_of(self, step: Step) -> SessionKey | None:
+        if isinstance(step, Open):
+            self._sessions[step.handle] = (step.partition, step.session)
+            return self._sessions[step.handle]
+        if isinstance(step, Turn):
+            return None, session_of_turn(step.session, step.user)
+        return None if isinstance(step, Wait | NewLoop) else self._sessions[step.handle]
+
+    def _perform(self, step: Step, messages: list[Any]) -> Any:
+        self.operations += 1
+        match step:
+            case Open():
+                self._handles[step.handle] = self._open(step)
+            case Add():
+                return self._add(step, messages)
+            case Read():
+                return self._either(step.handle, step.mode, "messages", "aget_messages")
+            case Clear():
+                return self._either(step.handle, step.mode, "clear", "aclear")
+            case Assign():
+                self._handles[step.handle].messages = messages
+            case AddBack():
+                self._add_back(step)
+            case Edit():
+                self._edit(step)
+            case Cancel():
+                beside = _fresh(step.beside)
+                self._loop.run(_cancelled(self._handles[step.handle], messages, step.turns, beside))
+            case Wait():
+                (self.backend.advance or time.sleep)(step.seconds)
+            case NewLoop():
+                self._loop.renew()
+            case Turn():
+                return self._turn(step)
+        return None
+
+    def _open(self, step: Open) -> History:
+        session_id = self.token.fill(step.session)
+        backend = self.backend
+        if step.partition is not None and backend.in_partition is not None:
+            return backend.in_partition(self.token.fill(step.partition), session_id)
+        if step.history_size is not None and backend.with_history_size is not None:
+            return backend.with_history_size(session_id, step.history_size)
+        if step.ttl is not None and backend.with_ttl is not None:
+            return backend.with_ttl(session_id, step.ttl)
+        return backend.get_session_history(session_id)
+
+    def _either(self, handle: int, mode: Mode, sync_name: str, async_name: str) -> Any:
+        history = self._handles[handle]
+        if mode == "async":
+            return self._loop.run(_awaited(getattr(history, async_name)))
+        member = getattr(history, sync_name)
+        return member if sync_name == "messages" else member()
+
+    def _add(self, step: Add, messages: list[Any]) -> None:
+        history = self._handles[step.handle]
+        if step.call != "add_messages":
+            message = messages[0]
+            getattr(history, step.call)(message.content if step.text else message)
+            return
+        argument = _contain(messages, step.container)
+        if step.mode == "async":
+            self._loop.run(_awaited(history.aadd_messages, argument))
+        else:
+            history.add_messages(argument)
+
+    def _add_back(self, step: AddBack) -> None:
+        history = self._handles[step.handle]
+        if step.mode == "async":
+            self._loop.run(_awaited(history.aadd_messages, self._loop.run(_awaited(history.aget_messages))))
+        else:
+            history.add_messages(history.messages)
+
+    def _turn(self, step: Turn) -> Any:
+        fill = self.token.fill
+        turn = take_turn(
+            self.backend.get_session_history,
+            session=fill(step.session),
+            shape=step.shape,
+            call=step.call,
+            text=step.text,
+            user=fill(step.user),
+            fails=step.fails,
+        )
+        return self._loop.run(turn) if asyncio.iscoroutine(turn) else turn
+
+    def _edit(self, step: Edit) -> None:
+        kept = self._results.get(step.handle)
+        target = self._arguments.get(step.handle) if step.target == "argument" else kept and kept.live
+        if not target:
+            return
+        _EDITS[step.edit](target)
+        if step.target == "result" and kept is not None:
+            kept.copy = copy.deepcopy(kept.live)
+
+    def _changed_result(self) -> int | None:
+        changed = (kept.index for kept in self._kept if not same_value(kept.copy, kept.live))
+        return next(changed, None)
+
+    def _finish(self) -> None:
+        """Leave nothing behind that the suite made, unless the store is thrown away anyhow."""
+        with contextlib.suppress(Exception, OperationHungError), time_limit(self.timeout):
+            self._loop.renew()
+            if self.cleans_up and not self.backend.disposable:
+                for handle, history in self._handles.items():
+                    if is_unique(self._sessions[handle][1]):
+                        history.clear()
+
+
+def _fresh(messages: Sequence[Any]) -> list[Any]:
+    """Copies of the program's messages: what a backend does to them must not reach the program."""
+    return copy.deepcopy(list(messages))
+
+
+def _contain(messages: list[Any], container: str) -> Any:
+    match container:
+        case "tuple":
+            return tuple(messages)
+        case "deque":
+            return deque(messages)
+        case "generator":
+            return iter(messages)
+        case "failing generator":
+            return _failing(messages)
+        case "bare":
+            return messages[0]
+    return messages
+
+
+def _failing(messages: list[Any]) -> Iterator[Any]:
+    yield from messages
+    raise ValueError("the caller's iterable failed")
+
+
+async def _awaited(call: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    return await call(*args)
+
+
+async def _cancelled(history: History, messages: list[Any], turns: int, beside: list[Any]) -> None:
+    """Begin an async call, let the loop turn so many times, cancel it, and wait for its end."""
+    other = asyncio.ensure_future(history.aadd_messages(beside)) if beside else None
+    task = asyncio.ensure_future(history.aadd_messages(messages) if messages else history.aclear())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    if other is not None:
+        await other
+
+
+def _edit_deep(value: Any) -> None:
+    """Change every list and dict inside a value, however deep."""
+    if isinstance(value, dict):
+        for item in list(value.values()):
+            _edit_deep(item)
+        value["edited"] = "edited"
+    elif isinstance(value, list):
+        for item in list(value):
+            _edit_deep(item)
+        value.append("edited")
+
+
+def _edit_first_deep(messages: list[Any]) -> None:
+    for value in (*vars(messages[0]).values(), *(messages[0].__pydantic_extra__ or {}).values()):
+        _edit_deep(value)
+
+
+def _edit_nested(messages: list[Any]) -> None:
+    inner = messages[0].additional_kwargs.setdefault("outer", {})
+    if isinstance(inner, dict):
+        inner["inner"] = "edited"
+
+
+_EDITS: dict[str, Callable[[Any], None]] = {
+    "append": lambda messages: messages.append(HumanMessage("edited")),
+    "pop": lambda messages: messages.pop(),
+    "reverse": lambda messages: messages.reverse(),
+    "clear": lambda messages: messages.clear(),
+    "content": lambda messages: setattr(messages[0], "content", "edited"),
+    "field": lambda messages: setattr(messages[0], "name", "edited"),
+    "nested": _edit_nested,
+    "deep": _edit_first_deep,
+}

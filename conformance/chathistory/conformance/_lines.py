@@ -1,0 +1,169 @@
+"""Shows steps of programs as Python: as statements of a script, and as one line each for people."""
+
+from __future__ import annotations
+
+from chathistory.conformance._program import (
+    Add,
+    AddBack,
+    Assign,
+    Cancel,
+    Clear,
+    Edit,
+    NewLoop,
+    Open,
+    Read,
+    Step,
+    Turn,
+    Wait,
+    step_fields,
+)
+from chathistory.conformance._source import (
+    WIDTH,
+    Limits,
+    Renderer,
+    Tree,
+    called,
+    flat,
+    prefixed,
+    template_source,
+)
+
+
+def describe(step: Step) -> str:
+    """One line for people, at most 100 characters, in which long values are cut and their lengths named."""
+    line = ""
+    for limits in (Limits(200, 40), Limits(40, 8), Limits(24, 4), Limits(16, 2), Limits(12, 1)):
+        line = _line(step, Renderer(limits))
+        if len(line) <= WIDTH:
+            return line
+    return f"{line[: WIDTH - 1]}…"
+
+
+def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree:
+    """The expression or assignment that carries out a step, without `await`.
+
+    Args:
+        step: any step but Edit, Wait, NewLoop and Turn.
+        renderer: how values are shown.
+        argument: the name of the list that an add is given, if it has one.
+    """
+    if isinstance(step, Open):
+        return _opening(step, renderer)
+    assert not isinstance(step, Edit | Wait | NewLoop | Turn)  # noqa: S101 -- callers show these themselves
+    history, a = f"h{step.handle}", "a" if getattr(step, "mode", "sync") == "async" else ""
+    match step:
+        case Add():
+            return _adding(step, renderer, argument)
+        case Read():
+            return f"{history}.aget_messages()" if a else f"{history}.messages"
+        case Clear():
+            return f"{history}.{a}clear()"
+        case Assign():
+            return prefixed(f"{history}.messages = ", renderer.tree(list(step.messages)))
+        case AddBack():
+            return called(
+                f"{history}.{a}add_messages",
+                f"await {history}.aget_messages()" if a else f"{history}.messages",
+            )
+        case Cancel():
+            if not step.messages:
+                return f"{history}.aclear()"
+            return called(f"{history}.aadd_messages", renderer.tree(list(step.messages)))
+
+
+def beside_of(step: Cancel, renderer: Renderer) -> list[Tree]:
+    """The argument for the add that runs beside a cancelled call, if there is one."""
+    if not step.beside:
+        return []
+    return [prefixed("beside=", called(f"h{step.handle}.aadd_messages", renderer.tree(list(step.beside))))]
+
+
+def edit_source(step: Edit, name: str) -> str:
+    """The statement that makes an edit to a list that has this name and is not empty."""
+    first = f"{name}[0]"
+    return {
+        "append": f'{name}.append(HumanMessage("edited"))',
+        "content": f'{first}.content = "edited"',
+        "field": f'{first}.name = "edited"',
+        "nested": f'{first}.additional_kwargs["outer"]["inner"] = "edited"',
+        "deep": f"edit_deep({first})",
+    }.get(step.edit, f"{name}.{step.edit}()")
+
+
+def name_of_edited(step: Edit) -> str:
+    """The name of the list that an edit changes, in scripts and descriptions."""
+    return f"{'added_by' if step.target == 'argument' else 'read_of'}_h{step.handle}"
+
+
+def _opening(step: Open, renderer: Renderer) -> Tree:
+    session = renderer.text(step.session, template_source)
+    history = f"h{step.handle} = "
+    if step.partition is not None:
+        return called(
+            f"{history}backend.in_partition", renderer.text(step.partition, template_source), session
+        )
+    if step.history_size is not None:
+        return called(f"{history}backend.with_history_size", session, renderer.tree(step.history_size))
+    if step.ttl is not None:
+        return called(f"{history}backend.with_ttl", session, renderer.tree(step.ttl))
+    return called(f"{history}get_session_history", session)
+
+
+def _adding(step: Add, renderer: Renderer, argument: str | None) -> Tree:
+    history = f"h{step.handle}"
+    if step.call != "add_messages":
+        item = step.messages[0]
+        if argument is not None:
+            return called(f"{history}.{step.call}", f"{argument}[0]{'.content' if step.text else ''}")
+        return called(f"{history}.{step.call}", renderer.tree(item.content if step.text else item))
+    method = f"{history}.{'a' if step.mode == 'async' else ''}add_messages"
+    return called(method, _contained(step, renderer, argument))
+
+
+def _contained(step: Add, renderer: Renderer, argument: str | None) -> Tree:
+    """What `add_messages` is handed, in its container."""
+    items: Tree = argument or renderer.tree(list(step.messages))
+    match step.container:
+        case "tuple":
+            return called("tuple", items) if argument else renderer.tree(step.messages)
+        case "deque":
+            renderer.names.add("deque")
+            return called("deque", items)
+        case "generator":
+            return called("iter", items)
+        case "failing generator":
+            return called("failing", items)
+        case "bare":
+            return f"{argument}[0]" if argument else renderer.tree(step.messages[0])
+    return items
+
+
+def turn_call(step: Turn, renderer: Renderer, *factory: str) -> Tree:
+    """The call of `take_turn`, fields that have their defaults left out."""
+    arguments: list[Tree] = [*factory]
+    for name, value in step_fields(step).items():
+        is_template = name in ("session", "user")
+        source = renderer.text(value, template_source) if is_template else renderer.tree(value)
+        arguments.append(prefixed(f"{name}=", source))
+    return called("take_turn", *arguments)
+
+
+def _line(step: Step, renderer: Renderer) -> str:
+    match step:
+        case Wait():
+            return f"# wait {step.seconds:g} s"
+        case NewLoop():
+            return "# a new event loop"
+        case Edit():
+            return edit_source(step, name_of_edited(step))
+        case Turn():
+            return flat(turn_call(step, renderer))
+        case Cancel():
+            turns = f"after={step.turns} turn{'' if step.turns == 1 else 's'}"
+            return flat(called("cancel", call_of(step, renderer), turns, *beside_of(step, renderer)))
+    call = flat(call_of(step, renderer))
+    return f"await {call}" if getattr(step, "mode", "sync") == "async" and not _has_no_async(step) else call
+
+
+def _has_no_async(step: Step) -> bool:
+    return isinstance(step, Add) and step.call != "add_messages"

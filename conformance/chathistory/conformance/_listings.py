@@ -1,0 +1,92 @@
+"""Lists the clauses and the backends, for people and as JSON data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from chathistory.conformance._locate import RegisteredBackend
+from chathistory.conformance._text import one_line
+from chathistory.reference import FAMILIES, Clause
+
+
+def semantics_json(clauses: Iterable[Clause]) -> dict[str, Any]:
+    """The clauses, and their families, as JSON data."""
+    chosen = list(clauses)
+    wanted = {clause.family for clause in chosen}
+    return {
+        "schema": 1,
+        "families": [asdict(family) for family in FAMILIES if family.id in wanted],
+        "clauses": [asdict(clause) for clause in chosen],
+    }
+
+
+def clauses_block(clauses: Iterable[Clause]) -> RenderableType:
+    """The clauses by family: id, level, profiles and sentence."""
+    chosen = list(clauses)
+    blocks: list[RenderableType] = []
+    for family in FAMILIES:
+        members = [clause for clause in chosen if clause.family == family.id]
+        if members:
+            heading = Text.assemble((family.id, "bold"), f"  {family.title}: {family.summary}")
+            blocks += [heading, Text(), _table(members), Text()]
+    return Group(*blocks[:-1])
+
+
+def clause_block(clause: Clause) -> RenderableType:
+    """One clause with why it matters and what usually breaks it."""
+    causes = Table.grid(padding=(0, 1))
+    for cause in clause.causes:
+        causes.add_row("-", Text(cause))
+    return Group(
+        Text.assemble((clause.id, "bold"), f"  {clause.level}  {_profiles(clause)}"),
+        Text(),
+        Text(clause.sentence),
+        Text(),
+        Text("Why it matters", style="bold"),
+        Padding(Text(clause.rationale), (0, 0, 0, 2)),
+        Text(),
+        Text("What usually breaks it", style="bold"),
+        Padding(causes, (0, 0, 0, 2)),
+    )
+
+
+def backends_block(backends: Iterable[RegisteredBackend]) -> RenderableType:
+    """The registered backends: name, what it is, how it is opened, and what it lacks here."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for backend in backends:
+        table.add_row(Text(one_line(backend.name)), _about(backend))
+    if not table.rows:
+        return Text(
+            "no backend is registered; name your own as package.module:attribute or path/to/file.py:attribute"
+        )
+    return table
+
+
+def _about(backend: RegisteredBackend) -> RenderableType:
+    if backend.problem:
+        return Text(f"not usable here: {backend.problem}", style="yellow")
+    return Group(Text(backend.summary or "(no description)"), Text(backend.import_path, style="dim"))
+
+
+def _table(clauses: list[Clause]) -> Padding:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for clause in clauses:
+        sentence = Text.assemble(clause.sentence, (f" [{_profiles(clause)}]", "dim"))
+        table.add_row(clause.id, clause.level, sentence)
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _profiles(clause: Clause) -> str:
+    return ", ".join(clause.profiles)

@@ -1,0 +1,223 @@
+"""Programs: what is done to a history, as data that can be drawn, shrunk, printed, stored and replayed.
+
+A program is a list of steps. A step names the handle it goes through; a handle is opened on a session by
+`Open`. Session ids are templates: `{run}` becomes a token unique to the execution and `{number}` a number
+unique to it, so that no program depends on what the backend already holds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+Mode: TypeAlias = Literal["sync", "async"]
+AddCall: TypeAlias = Literal["add_messages", "add_message", "add_user_message", "add_ai_message"]
+Container: TypeAlias = Literal["list", "tuple", "deque", "generator", "failing generator", "bare"]
+EditTarget: TypeAlias = Literal["argument", "result"]
+EditKind: TypeAlias = Literal["append", "pop", "reverse", "clear", "content", "nested", "field", "deep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open handle number `handle` on a session; with an option, by the backend's function for it."""
+
+    handle: int
+    session: str
+    partition: str | None = None
+    history_size: int | None = None
+    ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Add messages.
+
+    Attributes:
+        handle: the number of the handle.
+        messages: what is added; an item may be anything, where a check wants it refused.
+        call: the method. The ones for a single message get `messages[0]`.
+        mode: the sync or the async form (`aadd_messages`; the others have none).
+        container: what `add_messages` is handed: "generator" can be read once, "failing generator" raises
+            ValueError at its end, "bare" is `messages[0]` itself in place of a sequence.
+        text: `add_user_message` and `add_ai_message` get the content instead of the message.
+    """
+
+    handle: int
+    messages: tuple[Any, ...]
+    call: AddCall = "add_messages"
+    mode: Mode = "sync"
+    container: Container = "list"
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read all messages: `h.messages`, or `await h.aget_messages()`."""
+
+    handle: int
+    mode: Mode = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Clear: `h.clear()`, or `await h.aclear()`."""
+
+    handle: int
+    mode: Mode = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Assign to the attribute: `h.messages = [...]`."""
+
+    handle: int
+    messages: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddBack:
+    """Add what is read: `h.add_messages(h.messages)`."""
+
+    handle: int
+    mode: Mode = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Change, in the caller's hands, the list last added ("argument") or last read ("result") by a handle.
+
+    The kinds "append", "pop", "reverse" and "clear" change the list; "content", "field", "nested" and "deep"
+    change its first message: the content, the name, a value inside additional_kwargs, and every list and
+    dict in it.
+    """
+
+    handle: int
+    target: EditTarget
+    edit: EditKind
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Start an async add (or clear, if there are no messages), let the loop turn `turns` times, cancel it.
+
+    If there are messages `beside` it, an add of them is started first, through the same handle, and is not
+    cancelled; so the cancelled call may be waiting for whatever lock the first one holds.
+    """
+
+    handle: int
+    messages: tuple[Any, ...]
+    turns: int
+    beside: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let so many seconds pass, by the backend's clock if it offers one."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewLoop:
+    """Close the event loop; later async steps run in a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a RunnableWithMessageHistory whose histories come from the backend.
+
+    Attributes:
+        session: the session, or the conversation in the shape "user and conversation".
+        shape: which of the how-to's shapes; see `_runnables.SHAPES`.
+        call: "invoke", "ainvoke", "stream", "astream", "batch" or "abatch".
+        text: what the user says.
+        user: the user's id, for the shape "user and conversation".
+        fails: whether the wrapped runnable raises.
+    """
+
+    session: str
+    shape: str
+    call: str
+    text: str
+    user: str = ""
+    fails: bool = False
+
+
+Step: TypeAlias = Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn
+
+STEP_CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps in order; `steps[i]` is what reports call step i + 1."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def operations(self) -> int:
+        """How many calls of the backend it makes, openings not counted."""
+        return sum(not isinstance(step, Open | Edit | Wait | NewLoop) for step in self.steps)
+
+    def is_valid(self) -> bool:
+        """Whether each handle is opened before it is used, and only once."""
+        opened: set[int] = set()
+        for step in self.steps:
+            if isinstance(step, Open):
+                if step.handle in opened:
+                    return False
+                opened.add(step.handle)
+            elif not isinstance(step, Wait | NewLoop | Turn) and step.handle not in opened:
+                return False
+        return True
+
+    def sessions(self) -> Iterator[str]:
+        """The templates of the sessions it opens, each once."""
+        yield from dict.fromkeys(step.session for step in self.steps if isinstance(step, Open))
+
+
+def program(*steps: Step | Sequence[Step]) -> Program:
+    """A program of these steps; lists of steps are laid out flat."""
+    flat: list[Step] = []
+    for step in steps:
+        if isinstance(step, Sequence):
+            flat.extend(step)
+        else:
+            flat.append(step)
+    return Program(tuple(flat))
+
+
+def step_fields(step: Step) -> dict[str, Any]:
+    """The fields of a step that differ from their defaults, by name."""
+    return {
+        field.name: getattr(step, field.name)
+        for field in fields(step)
+        if getattr(step, field.name) != field.default
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RunToken:
+    """What makes the session ids of one execution unlike any other's."""
+
+    text: str
+    number: int
+
+    def fill(self, template: str) -> str:
+        """The session id that a template stands for in this execution."""
+        return template.replace("{run}", self.text).replace("{number}", str(self.number))
+
+
+def new_token() -> RunToken:
+    """A fresh token: letters and digits in lower case beginning with a letter, and a number of 15 digits."""
+    unique = uuid.uuid4()
+    return RunToken("t" + unique.hex[:19], 10**14 + unique.int % (9 * 10**14))
+
+
+def is_unique(template: str) -> bool:
+    """Whether each execution gets a session of its own by this template."""
+    return "{run}" in template or "{number}" in template

@@ -1,0 +1,197 @@
+"""Runs the checks of all claimed clauses against a backend, after the smoke gate, as one stream of events."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from chathistory.conformance._backend import Backend, SessionFactory
+from chathistory.conformance._errors import BackendError, UsageError
+from chathistory.conformance._examine import examine, examine_again
+from chathistory.conformance._portable import program_from_json
+from chathistory.conformance._report import (
+    ClauseFinished,
+    ClauseResult,
+    ClauseStarted,
+    Configuration,
+    Event,
+    Listener,
+    Report,
+    RunFinished,
+    RunStarted,
+)
+from chathistory.conformance._subject import Subject, pass_smoke_gate
+from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
+
+
+def smoke(backend: Backend, *, timeout: float = 10.0) -> None:
+    """Pass the smoke gate, or raise.
+
+    Raises:
+        BackendError: one line, unless a handle opens and one message goes in and out without an error.
+    """
+    pass_smoke_gate(backend, timeout=timeout)
+
+
+def check_clause(backend: Backend, clause_id: str, configuration: Configuration) -> ClauseResult:
+    """Check one clause alone, as a pytest item does.
+
+    Raises:
+        BackendError: if the backend does not pass the smoke gate.
+    """
+    return examine(pass_smoke_gate(backend, timeout=configuration.timeout), clause_id, configuration)
+
+
+def check(
+    backend: Backend | SessionFactory,
+    *,
+    clauses: Iterable[str] = (),
+    configuration: Configuration | None = None,
+    listener: Listener | None = None,
+    target: str = "",
+) -> Report:
+    """Check every clause that a backend claims, or those named, and report.
+
+    ::
+
+        report = check(get_session_history)
+        assert report.verdict == "conformant"
+
+    Args:
+        backend: a `Backend`, or a bare `get_session_history(session_id)`.
+        clauses: ids of clauses or families; all by default.
+        configuration: how hard to look.
+        listener: told each event as it happens; the last is `RunFinished`, of an interrupted run, too.
+        target: how the user named the backend, for the report.
+
+    Raises:
+        BackendError: if the backend does not pass the smoke gate.
+        UnknownClauseError: if there is no such clause or family.
+        KeyboardInterrupt: if the user interrupts; the report of what ran has then been announced.
+    """
+    if not isinstance(backend, Backend):
+        backend = Backend(
+            name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend
+        )
+    configuration = configuration or Configuration()
+    chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
+    subject = pass_smoke_gate(backend, timeout=configuration.timeout)
+    return _Run(subject, configuration, chosen, listener or _ignore, target).run()
+
+
+def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0) -> ClauseResult | None:
+    """Run the counterexample of a clause's entry in a JSON report again.
+
+    Returns:
+        A result with the outcome "failed" and a new counterexample, or None when it no longer fails.
+
+    Raises:
+        UsageError: if the entry can't be read, or was recorded by a check this version does not have.
+        BackendError: if the backend does not pass the smoke gate.
+    """
+    program = program_from_json(recorded["counterexample"]["program"])
+    subject = pass_smoke_gate(backend, timeout=timeout)
+    name = str(recorded["counterexample"]["program"].get("check", ""))
+    try:
+        found = examine_again(subject, recorded["id"], name, program, timeout)
+    except LookupError as error:
+        raise UsageError(f"the recorded counterexample can't be run: {error}") from None
+    rule = clause(recorded["id"])
+    return (
+        ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
+    )
+
+
+def _ignore(_event: Event) -> None:
+    """The listener of a run that nobody listens to."""
+
+
+@dataclass(slots=True)
+class _Run:
+    subject: Subject
+    configuration: Configuration
+    chosen: tuple[Clause, ...]
+    listener: Listener
+    target: str
+    results: list[ClauseResult] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    stopped: str = ""
+
+    def run(self) -> Report:
+        backend = self.subject.backend
+        ids = tuple(rule.id for rule in self.chosen)
+        self.listener(
+            RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids)
+        )
+        try:
+            for rule in self.chosen:
+                self._run_clause(rule)
+                if self._is_over():
+                    break
+        except KeyboardInterrupt:
+            self._finish(complete=False)
+            raise
+        return self._finish(complete=len(self.results) == len(self.chosen))
+
+    def _run_clause(self, rule: Clause) -> None:
+        self.listener(ClauseStarted(rule.id))
+        if self.stopped:
+            result = ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
+        else:
+            result = examine(self.subject, rule.id, self.configuration)
+            self._see_whether_it_still_answers(result)
+        self.results.append(result)
+        self.listener(ClauseFinished(result))
+
+    def _see_whether_it_still_answers(self, result: ClauseResult) -> None:
+        """After a hanging call, go on only if the backend answers."""
+        if result.counterexample is None or not result.counterexample.observed.startswith("no answer"):
+            return
+        try:
+            pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, 5.0))
+        except BackendError:
+            self.stopped = f"the backend has not answered since the counterexample of {result.id}"
+
+    def _is_over(self) -> bool:
+        return self.configuration.exitfirst and self.results[-1].outcome in ("failed", "stale")
+
+    def _finish(self, *, complete: bool) -> Report:
+        backend = self.subject.backend
+        report = Report(
+            backend=backend.name,
+            claims=self._claims(),
+            configuration=self.configuration,
+            versions=self._versions(),
+            clauses=tuple(self.results),
+            complete=complete,
+            seconds=time.monotonic() - self.began,
+            started=self.started,
+            target=self.target,
+            notes=(*backend.notes, *self._notes()),
+        )
+        self.listener(RunFinished(report))
+        return report
+
+    def _claims(self) -> tuple[Any, ...]:
+        return tuple(profile for profile in PROFILES if profile in set(self.subject.backend.claims))
+
+    def _notes(self) -> Iterable[str]:
+        if "sync" not in self.subject.modes:
+            yield "Its sync calls are not implemented; everything was checked through the async calls."
+
+    def _versions(self) -> dict[str, str]:
+        libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}
+        return {**libraries, "python": platform.python_version(), **self.subject.backend.versions}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

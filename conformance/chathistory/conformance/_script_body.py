@@ -1,0 +1,309 @@
+"""The part of a counterexample script that does the steps and compares at the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chathistory.conformance._lines import beside_of, call_of, edit_source, name_of_edited, turn_call
+from chathistory.conformance._program import (
+    Add,
+    AddBack,
+    Cancel,
+    Edit,
+    NewLoop,
+    Open,
+    Read,
+    Step,
+    Turn,
+    Wait,
+)
+from chathistory.conformance._script_helpers import helper_sources, modules_of
+from chathistory.conformance._script_verdict import (
+    RETURNED,
+    Compound,
+    Expectation,
+    Statement,
+    comparison,
+    rendered,
+    rendered_verdict,
+    trying,
+)
+from chathistory.conformance._source import (
+    Block,
+    Renderer,
+    Tree,
+    called,
+    prefixed,
+    suffixed,
+    template_source,
+)
+
+_SECONDS_TO_RETURN = 60.0
+_SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory
+
+
+class Body:
+    """Writes the steps, the comparison at the last of them, and the helpers that these need."""
+
+    def __init__(self, steps: Sequence[Step], expectation: Expectation) -> None:
+        self._steps = steps
+        self._last = len(steps) - 1
+        self._expectation = expectation
+        self._renderer = Renderer()
+        self.needed: set[str] = set()
+        self._arguments: set[int] = set()
+        self._reads: dict[int, str] = {}
+        self._kept: list[int] = []
+        self._doubtful = {
+            step.handle
+            for index, step in enumerate(steps[:-1])
+            if isinstance(step, Open) and index in expectation.may_raise
+        }
+
+    @property
+    def names(self) -> set[str]:
+        """What must be imported or defined."""
+        return modules_of(self.needed) | self._renderer.names
+
+    def helpers(self, *, has_target: bool) -> list[str]:
+        """The sources of the helpers used."""
+        return helper_sources(self.needed, has_target=has_target)
+
+    def tokens(self) -> str:
+        """What makes the session ids unlike those of any other run."""
+        names = ("session", "partition", "user")
+        templates = " ".join(str(getattr(step, name, "")) for step in self._steps for name in names)
+        lines = []
+        if "{run}" in templates:
+            lines.append('run = "t" + uuid.uuid4().hex[:19]')
+        if "{number}" in templates:
+            lines.append("number = 10**14 + uuid.uuid4().int % (9 * 10**14)")
+        return "\n".join(["# Session ids of their own in every run.", *lines]) if lines else ""
+
+    def verdict(self, clause_id: str) -> str:
+        """The comparison, and what is printed."""
+        renderer = Renderer(shares=False)
+        compared = comparison(self._expectation, self._steps[-1], self._kept, renderer)
+        self.needed.update(compared.needs)
+        self._renderer.names |= renderer.names
+        return rendered_verdict(compared, f"{clause_id} at step {self._last + 1}")
+
+    def block(self) -> str:
+        """The block in which the backend is open."""
+        statements: list[Statement] = []
+        for index, step in enumerate(self._steps[:-1]):
+            statements += self._earlier(index, step)
+            if isinstance(step, Open) and not isinstance(self._steps[index + 1], Open):
+                statements.append("")
+        if statements and statements[-1] != "":
+            statements.append("")
+        statements += [f"# Step {self._last + 1}, at which the violation showed.", *self._observation()]
+        if self.needed & {"loop", "new_loop"}:
+            statements = ["loop = asyncio.new_event_loop()", *statements, "loop.close()"]
+            self.needed.add("loop")
+        if self.tokens():
+            self.needed.add("tokens")
+        if "wait" in self.needed:
+            statements.insert(0, 'wait = getattr(backend, "advance", None) or time.sleep')
+        statements.insert(0, 'get_session_history = getattr(backend, "get_session_history", backend)')
+        block = rendered([Compound("with opened(TARGET) as backend:", tuple(statements))], 0)
+        return f"{self._watchdog()}{block}"
+
+    def _watchdog(self) -> str:
+        """A time limit, where not coming back is the violation."""
+        if self._expectation.kind != "returns":
+            return ""
+        self.needed.add("give_up")
+        adds_back = isinstance(self._steps[-1], AddBack)
+        seconds = _SECONDS_TO_ADD_BACK if adds_back else _SECONDS_TO_RETURN
+        seconds += sum(step.seconds for step in self._steps if isinstance(step, Wait))
+        seconds += 0.02 * sum(len(getattr(step, "messages", ())) for step in self._steps)
+        timer = f"watchdog = threading.Timer({seconds:.0f}, give_up)"
+        return f"{timer}\nwatchdog.daemon = True\nwatchdog.start()\n\n"
+
+    # Steps before the last
+
+    def _earlier(self, index: int, step: Step) -> list[Statement]:
+        before, statements = self._prepared(index, step), self._step(index, step)
+        if index in self._expectation.may_raise:
+            statements = trying(statements, self._in_place_of(step))
+        statements = [*before, *statements, *self._kept_copy(index, step)]
+        if not isinstance(step, Open) and getattr(step, "handle", None) in self._doubtful:
+            nothing = [f"{self._reads[step.handle]} = []"] if isinstance(step, Read) else []
+            return [*nothing, Compound(f"if h{step.handle} is not None:", tuple(statements))]  # type: ignore[union-attr]
+        return statements
+
+    def _in_place_of(self, step: Step) -> str:
+        """What stands for the result of a step that was refused."""
+        if isinstance(step, Open):
+            return f"h{step.handle} = None  # a refusal is allowed here"
+        if isinstance(step, Read):
+            return f"{self._reads[step.handle]} = []  # a refusal is allowed here"
+        return "pass  # a refusal is allowed here"
+
+    def _prepared(self, index: int, step: Step) -> list[Statement]:
+        """The list that an add is given, by a name, where it is changed or looked at later."""
+        if not isinstance(step, Add):
+            return []
+        is_last = index == self._last and self._expectation.kind == "unchanged-argument"
+        if not is_last and not self._is_edited_later(index, step.handle):
+            self._arguments.discard(step.handle)
+            return []
+        self._arguments.add(step.handle)
+        return [prefixed(f"added_by_h{step.handle} = ", self._renderer.tree(list(step.messages)))]
+
+    def _is_edited_later(self, index: int, handle: int) -> bool:
+        """Whether an edit changes what this add of the handle was given."""
+        for step in self._steps[index + 1 :]:
+            if isinstance(step, Add) and step.handle == handle:
+                return False
+            if isinstance(step, Edit) and step.handle == handle and step.target == "argument":
+                return True
+        return False
+
+    def _step(self, index: int, step: Step) -> list[Statement]:
+        match step:
+            case Wait():
+                self.needed.add("wait")
+                return [f"wait({step.seconds!r})"]
+            case NewLoop():
+                self.needed.add("new_loop")
+                return ["loop = new_loop(loop)"]
+            case Edit():
+                return self._edit(step)
+            case Read():
+                watched = self._expectation.kind == "unchanged-results"
+                self._reads[step.handle] = f"read_{index + 1}" if watched else f"read_of_h{step.handle}"
+                return [prefixed(f"{self._reads[step.handle]} = ", self._call(step))]
+        return [self._call(step)]
+
+    def _kept_copy(self, index: int, step: Step) -> list[Statement]:
+        """The copy that tells later whether a list that was read has changed."""
+        if self._expectation.kind != "unchanged-results":
+            return []
+        if isinstance(step, Read):
+            self.needed.add("copy")
+            self._kept.append(index + 1)
+            return [f"copy_{index + 1} = copy.deepcopy(read_{index + 1})"]
+        if isinstance(step, Edit) and step.target == "result" and step.handle in self._reads:
+            name = self._reads[step.handle]
+            return [f"copy_{name.removeprefix('read_')} = copy.deepcopy({name})  # changed on purpose"]
+        return []
+
+    def _edit(self, step: Edit) -> list[Statement]:
+        if step.target == "argument":
+            name = name_of_edited(step) if step.handle in self._arguments else ""
+        else:
+            name = self._reads.get(step.handle, "")
+        if not name:
+            return [f"pass  # there is no {step.target} of h{step.handle} to change yet."]
+        if step.edit == "append":
+            self._renderer.names.add("HumanMessage")
+        if step.edit == "deep":
+            self.needed.add("edit_deep")
+        condition = name
+        if step.edit == "nested":
+            outer = f'{name}[0].additional_kwargs.setdefault("outer", {{}})'
+            condition = f"{name} and isinstance({outer}, dict)"
+        return [Compound(f"if {condition}:", (edit_source(step, name),))]
+
+    def _call(self, step: Step) -> Tree:
+        """The call of any step that is one, run in the loop if it is async."""
+        if isinstance(step, Turn):
+            self.needed.add("take_turn")
+            call: Tree = turn_call(step, self._renderer, "get_session_history")
+            return self._awaited(call) if step.call.startswith("a") else call
+        argument = getattr(step, "handle", None) in self._arguments and isinstance(step, Add)
+        call = call_of(step, self._renderer, f"added_by_h{step.handle}" if argument else None)  # type: ignore[union-attr]
+        if isinstance(step, Add) and step.container == "failing generator":
+            self.needed.add("failing")
+        if isinstance(step, Cancel):
+            helper = "cancelled_beside" if step.beside else "cancelled"
+            self.needed.add(helper)
+            beside = beside_of(step, self._renderer)
+            return self._awaited(called(helper, call, f"turns={step.turns}", *beside))
+        if getattr(step, "mode", "sync") == "sync" or (isinstance(step, Add) and step.call != "add_messages"):
+            return call
+        if isinstance(step, AddBack):
+            read = f"loop.run_until_complete(h{step.handle}.aget_messages())"
+            call = called(f"h{step.handle}.aadd_messages", read)
+        return self._awaited(call)
+
+    def _awaited(self, call: Tree) -> Tree:
+        self.needed.add("loop")
+        return called("loop.run_until_complete", call)
+
+    # The last step
+
+    def _observation(self) -> list[Statement]:
+        """The last step, and what was observed at it."""
+        step, kind = self._steps[-1], self._expectation.kind
+        before = self._prepared(self._last, step)
+        if kind in ("unchanged-argument", "unchanged-results"):
+            done = self._step(self._last, step)
+            if isinstance(step, Edit):
+                done += self._kept_copy(self._last, step)
+            return [*before, *trying(done, "pass  # what counts is what it leaves behind")]
+        if kind == "free-loop":
+            return self._measured(step)
+        if kind in ("equal", "one-of", "is-list", "answers"):
+            body = self._reading(step)
+        elif kind == "names-session":
+            return [*before, *self._error_text(step)]
+        else:
+            body = [*self._step(self._last, step), f"observed = {RETURNED}"]
+        return [*before, *trying(body, "observed = error", name=" as error")]
+
+    def _reading(self, step: Step) -> list[Statement]:
+        """The step as a read; after any other step, a read through the same handle."""
+        if self._expectation.kind == "answers":
+            return [prefixed("observed = ", self._call(step))]
+        handle = getattr(step, "handle", None)
+        if handle is None:
+            raise ValueError(f"a {type(step).__name__} reads nothing")
+        if isinstance(step, Read):
+            return [self._viewed(self._call(step))]
+        return [*self._step(self._last, step), self._viewed(f"h{handle}.messages")]
+
+    def _viewed(self, read: Tree) -> Tree:
+        """What is compared of the messages read."""
+        view = self._expectation.view
+        if self._expectation.kind == "is-list" or view == "readable":
+            return prefixed("observed = ", read)
+        if view == "content":
+            return suffixed(prefixed("observed = [message.content for message in ", read), "]")
+        if view == "class":
+            return suffixed(prefixed("observed = [type(message).__name__ for message in ", read), "]")
+        if view == "loose":
+            self.needed.add("loose fields")
+            return suffixed(prefixed("observed = [fields(message) for message in ", read), "]")
+        return suffixed(prefixed("observed = list(", read), ")")
+
+    def _measured(self, step: Step) -> list[Statement]:
+        """The call, once to warm up, then several times beside a task that watches the event loop."""
+        call = self._call(step)
+        if isinstance(call, str) or call.opening != "loop.run_until_complete(":
+            raise ValueError(f"a {type(step).__name__} is no async call")
+        self.needed.add("stall")
+        watched = suffixed(prefixed("loop.run_until_complete(stall(", call.items[0]), "))")
+        several = Block("stalls = [", (watched, "for _ in range(5)"), "]", "")
+        return [
+            call,
+            'slow = getattr(backend, "slow", None)',
+            Compound("with slow(0.2) if slow else contextlib.nullcontext():", (several,)),
+            "waited, took = min(stalls)",
+        ]
+
+    def _error_text(self, step: Step) -> list[Statement]:
+        """The text of the error that the step raises, judged for what it names."""
+        self.needed.add("credentials")
+        handle = getattr(step, "handle", None)
+        opened = [s for s in self._steps if isinstance(s, Open) and s.handle == handle]
+        session = template_source(opened[0].session) if opened else '""'
+        raised = trying(self._step(self._last, step), 'text = f"{error} {error!r}"', name=" as error")
+        return [
+            f"session_id = {session}",
+            "text = session_id  # unless it raises, no error leaves the name out",
+            *raised,
+            'secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]',
+        ]

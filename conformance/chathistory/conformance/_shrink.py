@@ -1,0 +1,306 @@
+"""Makes a failing program smaller while it goes on failing: fewer steps, fewer messages, plainer values.
+
+Hypothesis draws the programs; they are shrunk here, on the data itself, because programs that every run holds
+are not drawn, because deleting a step is a smaller change than deleting the choices that led to it, and
+because the time it may take is bounded (a try on a real store costs milliseconds).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chathistory.conformance._program import Add, Assign, Cancel, Open, Program, Read, Step, Turn, Wait
+from chathistory.reference import fields_of
+
+Item = TypeVar("Item")
+StillFails = Callable[[Program], bool]
+
+_MOST_CANDIDATES_FOR_A_MESSAGE = 200
+
+
+class _OutOfTimeError(Exception):
+    """The search has used up its time; what it found is kept."""
+
+
+def shrink(
+    program: Program, still_fails: StillFails, *, seconds: float, diverged_at: int | None = None
+) -> tuple[Program, bool]:
+    """A smaller program that still fails, and whether the search came to its end in time.
+
+    Args:
+        program: a program that fails.
+        still_fails: runs a candidate.
+        seconds: how long the search may take.
+        diverged_at: the index of the step that diverged; those behind it are tried to be left out first.
+    """
+    shrinker = _Shrinker(program, still_fails, time.monotonic() + seconds)
+    try:
+        if diverged_at is not None:
+            shrinker.accepts(Program(program.steps[: diverged_at + 1]))
+        shrinker.run()
+    except _OutOfTimeError:
+        return shrinker.best, False
+    return shrinker.best, True
+
+
+@dataclass(slots=True)
+class _Shrinker:
+    """Greedy search: a candidate that still fails is the new best, and the search goes on from where it is."""
+
+    best: Program
+    still_fails: StillFails
+    deadline: float
+
+    def run(self) -> None:
+        before: Program | None = None
+        while before != self.best:
+            before = self.best
+            self._leave_out_steps()
+            self._leave_out_messages()
+            self._use_fewer_handles()
+            self._join_adds()
+            for simplify in (_with_plainer_steps, _with_plain_names):
+                while self._accepts_any(simplify(self.best)):
+                    pass
+            self._simplify_messages()
+
+    def accepts(self, candidate: Program) -> bool:
+        """Whether a candidate still fails; then it is the new best."""
+        if time.monotonic() > self.deadline:
+            raise _OutOfTimeError
+        if candidate == self.best or not candidate.is_valid() or not self.still_fails(candidate):
+            return False
+        self.best = candidate
+        return True
+
+    def _accepts_any(self, candidates: Iterator[Program]) -> bool:
+        return any(self.accepts(candidate) for candidate in candidates)
+
+    def _leave_out_steps(self) -> None:
+        for handle in [step.handle for step in self.best.steps if isinstance(step, Open)]:
+            rest = tuple(step for step in self.best.steps if getattr(step, "handle", None) != handle)
+            self.accepts(Program(rest))
+        self._leave_out(lambda: self.best.steps, Program)
+
+    def _leave_out_messages(self) -> None:
+        for index, step in enumerate(self.best.steps):
+            if isinstance(step, Add | Assign | Cancel) and len(step.messages) > 1:
+                self._leave_out(
+                    lambda index=index: _messages_at(self.best, index),  # type: ignore[misc]
+                    lambda messages, index=index: _with_messages(self.best, index, messages),  # type: ignore[misc]
+                )
+
+    def _leave_out(
+        self, items: Callable[[], tuple[Item, ...]], rebuilt: Callable[[tuple[Item, ...]], Program]
+    ) -> None:
+        """Leave out chunks, from large ones to single items (after Zeller and Hildebrandt's ddmin)."""
+        size = max(len(items()) // 2, 1)
+        while size:
+            start = 0
+            while start < len(items()):
+                present = items()
+                if not self.accepts(rebuilt((*present[:start], *present[start + size :]))):
+                    start += size
+            size //= 2
+
+    def _use_fewer_handles(self) -> None:
+        """Let one handle do the work of another on the same session."""
+        for later in [step for step in self.best.steps if isinstance(step, Open)]:
+            for earlier in [step for step in self.best.steps if isinstance(step, Open)]:
+                if earlier.handle < later.handle and replace(later, handle=earlier.handle) == earlier:
+                    if self.accepts(_merged(self.best, later, earlier.handle)):
+                        break
+
+    def _join_adds(self) -> None:
+        """Make one batch of two adds in a row through one handle."""
+        index = 0
+        while index + 1 < len(self.best.steps):
+            steps = self.best.steps
+            first, second = steps[index], steps[index + 1]
+            if (
+                isinstance(first, Add)
+                and isinstance(second, Add)
+                and replace(first, messages=second.messages) == second
+            ):
+                joined = replace(first, messages=first.messages + second.messages, call="add_messages")
+                if self.accepts(Program((*steps[:index], joined, *steps[index + 2 :]))):
+                    continue
+            index += 1
+
+    def _simplify_messages(self) -> None:
+        for index, step in enumerate(self.best.steps):
+            if isinstance(step, Add | Assign | Cancel):
+                for place in range(min(len(step.messages), 20)):
+                    self._simplify_message(index, place)
+
+    def _simplify_message(self, index: int, place: int) -> None:
+        tried = 0
+        improved = True
+        while improved:
+            improved = False
+            messages = _messages_at(self.best, index)
+            for plainer in _plainer_message(messages[place]):
+                tried += 1
+                if tried > _MOST_CANDIDATES_FOR_A_MESSAGE:
+                    return
+                if self.accepts(
+                    _with_messages(self.best, index, (*messages[:place], plainer, *messages[place + 1 :]))
+                ):
+                    improved = True
+                    break
+
+
+def _messages_at(program: Program, index: int) -> tuple[Any, ...]:
+    messages: tuple[Any, ...] = program.steps[index].messages  # type: ignore[union-attr]
+    return messages
+
+
+def _with_messages(program: Program, index: int, messages: tuple[Any, ...]) -> Program:
+    return _with_step(program, index, replace(program.steps[index], messages=messages))  # type: ignore[call-arg]
+
+
+def _with_step(program: Program, index: int, step: Step) -> Program:
+    return Program((*program.steps[:index], step, *program.steps[index + 1 :]))
+
+
+def _merged(program: Program, later: Open, handle: int) -> Program:
+    """The program with one handle in place of another."""
+    return Program(
+        tuple(
+            replace(step, handle=handle) if getattr(step, "handle", None) == later.handle else step  # type: ignore[call-arg]
+            for step in program.steps
+            if step is not later
+        )
+    )
+
+
+def _with_plainer_steps(program: Program) -> Iterator[Program]:
+    for index, step in enumerate(program.steps):
+        for plainer in _plainer_step(step):
+            yield _with_step(program, index, plainer)
+
+
+def _with_plain_names(program: Program) -> Iterator[Program]:
+    names = set(program.sessions())
+    for session in names - {"{run}-a", "{run}-b"}:
+        for plain in {"{run}-a", "{run}-b"} - names:
+            yield Program(tuple(_renamed(step, session, plain) for step in program.steps))
+
+
+def _renamed(step: Step, session: str, plain: str) -> Step:
+    return replace(step, session=plain) if isinstance(step, Open | Turn) and step.session == session else step
+
+
+def _plainer_step(step: Step) -> Iterator[Step]:
+    match step:
+        case Add():
+            if step.call != "add_messages":
+                yield replace(step, call="add_messages", text=False)
+            if step.container not in ("list", "bare"):
+                yield replace(step, container="list")
+            if step.mode == "async":
+                yield replace(step, mode="sync")
+        case Read() if step.mode == "async":
+            yield replace(step, mode="sync")
+        case Cancel() if step.turns > 0:
+            yield replace(step, turns=step.turns // 2)
+        case Wait() if step.seconds > 4:
+            yield replace(step, seconds=step.seconds / 2)
+        case Turn() if step.call != "invoke":
+            yield replace(step, call="invoke")
+        case Turn() if step.shape != "messages to message" and not step.user:
+            yield replace(step, shape="messages to message")
+
+
+def _plainer_message(message: Any) -> Iterator[Any]:
+    """Plainer messages of the same class: a field at its default, or a plainer value in a field."""
+    if not isinstance(message, BaseMessage):
+        return
+    if not (type(message) in (HumanMessage, AIMessage) and _is_plain(message)):
+        yield HumanMessage("m1")
+    for name, value in fields_of(message).items():
+        declared = type(message).model_fields.get(name)
+        if name == "type" or (
+            declared is not None and not _is_needed(value, declared.get_default(call_default_factory=True))
+        ):
+            continue
+        if declared is None:
+            yield _without_field(message, name)
+        elif not declared.is_required():
+            yield _with_field(message, name, declared.get_default(call_default_factory=True))
+        for plainer in _plainer_value(value):
+            yield _with_field(message, name, plainer)
+
+
+def _is_plain(message: BaseMessage) -> bool:
+    content = message.content
+    return isinstance(content, str) and len(content) < 12 and not message.additional_kwargs and not message.id
+
+
+def _is_needed(value: Any, default: Any) -> bool:
+    return bool(value != default)
+
+
+def _with_field(message: BaseMessage, name: str, value: Any) -> BaseMessage:
+    copied = message.model_copy()
+    if name in type(message).model_fields:
+        copied.__dict__[name] = value
+    else:
+        object.__setattr__(copied, "__pydantic_extra__", {**(message.__pydantic_extra__ or {}), name: value})
+    return copied
+
+
+def _without_field(message: BaseMessage, name: str) -> BaseMessage:
+    copied = message.model_copy()
+    extra = {key: value for key, value in (message.__pydantic_extra__ or {}).items() if key != name}
+    object.__setattr__(copied, "__pydantic_extra__", extra)
+    return copied
+
+
+def _plainer_value(value: Any) -> Iterator[Any]:
+    """Plainer values of the same kind."""
+    if isinstance(value, str):
+        yield from _plainer_text(value)
+    elif isinstance(value, list):
+        yield from _plainer_list(value)
+    elif isinstance(value, dict):
+        yield from _plainer_dict(value)
+    elif type(value) is int and abs(value) > 1:
+        yield from (0, 1, value // 2)
+
+
+def _plainer_text(value: str) -> Iterator[str]:
+    if not value:
+        return
+    yield from ("", "a")
+    if len(value) > 1:
+        half = len(value) // 2
+        yield from (value[:half], value[half:])
+    if len(value) <= 40:
+        yield from (value[:index] + value[index + 1 :] for index in range(len(value)))
+
+
+def _plainer_list(value: list[Any]) -> Iterator[list[Any]]:
+    if value:
+        yield []
+        half = len(value) // 2
+        if half:
+            yield from (value[:half], value[half:])
+        if len(value) <= 20:
+            yield from ([*value[:index], *value[index + 1 :]] for index in range(len(value)))
+        for index, item in enumerate(value[:8]):
+            for plainer in _plainer_value(item):
+                yield [*value[:index], plainer, *value[index + 1 :]]
+
+
+def _plainer_dict(value: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
+    for key in list(value)[:20]:
+        yield {name: item for name, item in value.items() if name != key}
+    for key, item in list(value.items())[:8]:
+        for plainer in _plainer_value(item):
+            yield {**value, key: plainer}

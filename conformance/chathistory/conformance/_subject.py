@@ -1,0 +1,100 @@
+"""A backend that has opened and answered: the smoke gate, before any clause is judged."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import HumanMessage
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._errors import BackendError
+from chathistory.conformance._loops import EventLoop
+from chathistory.conformance._program import Mode, new_token
+from chathistory.conformance._text import error_line
+from chathistory.conformance._watchdog import OperationHungError, time_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A backend and the modes in which it can be called.
+
+    Attributes:
+        backend: the backend.
+        modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
+    """
+
+    backend: Backend
+    modes: frozenset[Mode]
+
+
+def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
+    """Open a handle, add one message, read it.
+
+    Whether what is read is right is for the clauses to say; here only errors count.
+
+    Raises:
+        BackendError: one line that says what failed, if anything raised or did not return.
+    """
+    session_id = new_token().fill("{run}-smoke")
+    modes: set[Mode] = {"async"} if "async" in backend.claims else set()
+    try:
+        with warnings.catch_warnings(), time_limit(timeout):
+            warnings.simplefilter("ignore")
+            history = _opened(backend, session_id)
+            if _answers(history):
+                modes.add("sync")
+            elif not modes:
+                raise BackendError(
+                    f"{backend.name}: its sync calls are not implemented; claim async to check it"
+                )
+            else:
+                _answer_async(history)
+    except BackendError:
+        raise
+    except OperationHungError:
+        raise BackendError(
+            f"{backend.name}: the first add and read did not return within {timeout:g} s"
+        ) from None
+    except Exception as error:  # noqa: BLE001 -- whatever the set-up raises is said in one line
+        raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
+    return Subject(backend, frozenset(modes))
+
+
+def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
+    try:
+        history = backend.get_session_history(session_id)
+    except Exception as error:  # noqa: BLE001 -- whatever the factory raises is said in one line
+        raise BackendError(
+            f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}"
+        ) from error
+    if inspect.iscoroutine(history):
+        history.close()
+        raise BackendError(f"{backend.name}: get_session_history is async; it must be a plain function")
+    if not all(hasattr(type(history), name) for name in ("add_messages", "clear", "aget_messages")):
+        raise BackendError(
+            f"{backend.name}: get_session_history returned {type(history).__name__}, not a chat message history; "
+            "it needs the methods of langchain_core.chat_history.BaseChatMessageHistory"
+        )
+    return history
+
+
+def _answers(history: BaseChatMessageHistory) -> bool:
+    """One message in and out by sync calls; False if they are not implemented."""
+    try:
+        history.add_messages([HumanMessage(content="smoke")])
+        _ = history.messages
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _answer_async(history: BaseChatMessageHistory) -> None:
+    loop = EventLoop()
+    try:
+        loop.run(history.aadd_messages([HumanMessage(content="smoke")]))
+        loop.run(history.aget_messages())
+    finally:
+        loop.renew()

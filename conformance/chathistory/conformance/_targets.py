@@ -1,0 +1,329 @@
+"""Turns a target, or any object that stands for a subject, into an open backend.
+
+A subject is a `Backend`, a function that yields or returns one (plain, generator or context manager), or a
+bare `get_session_history`. What it is, is read from its signature; where that leaves it open, a call without
+arguments decides. Cleaning up always runs, and runs as after a success: an interrupted run must not leave a
+server behind because the author wrote no ``try`` around the ``yield``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from typing import Any, TypeAlias, cast
+
+from langchain_core.chat_history import BaseChatMessageHistory
+
+from chathistory.conformance._backend import DEFAULT_CLAIMS, Backend, SessionFactory
+from chathistory.conformance._errors import BackendError, UsageError
+from chathistory.conformance._locate import importable, locate, missing_module
+from chathistory.conformance._text import did_you_mean, error_line, raised_at
+from chathistory.reference import PROFILES, Profile
+
+# What every get_session_history can be asked for; the other profiles need more than a handle.
+_ALWAYS_CLAIMABLE: frozenset[str] = frozenset({"core", "async", "threads"})
+_HOOK_OF = {"bounded": "with_history_size", "expiry": "with_ttl"}
+_WRAP = "Backend(name=…, get_session_history=…)"
+
+_EXPECTED = "a target is a Backend, a function that yields one, or a get_session_history(session_id)"
+_BY_POSITION = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+Close: TypeAlias = Callable[[], None]
+Opened: TypeAlias = tuple[Backend | SessionFactory, Close]
+
+
+@contextmanager
+def open_target(target: str, *, claims: Iterable[Profile] | None = None) -> Iterator[Backend]:
+    """Open the backend that a target names, and close it afterwards.
+
+    Args:
+        target: a registered name, ``package.module:attribute`` or ``path/to/file.py:attribute``.
+        claims: the profiles to check instead of those it claims by itself.
+
+    Raises:
+        UsageError: the target names nothing that can be checked, or the claims don't fit it.
+        BackendError: opening it raised.
+    """
+    with importable(target):
+        found = locate(target)
+        with open_subject(
+            found.subject, name=found.name, import_path=found.import_path, claims=claims, entry=found.entry
+        ) as backend:
+            yield backend
+
+
+@contextmanager
+def open_subject(
+    subject: object,
+    *,
+    name: str,
+    import_path: str | None = None,
+    claims: Iterable[Profile] | None = None,
+    entry: EntryPoint | None = None,
+) -> Iterator[Backend]:
+    """Open what an object stands for as a backend; see `open_target`.
+
+    Args:
+        subject: a Backend, a function that yields or returns one, or a get_session_history.
+        name: how errors call it, and reports, when it has no name of its own.
+        import_path: how a script finds it again.
+        claims: the profiles to check instead of those it claims by itself.
+        entry: the entry point that it was registered by.
+    """
+    opened, close = _open(subject, name, entry)
+    try:
+        backend = _as_backend(opened, name, import_path, claims)
+        yield backend
+    except BaseException:
+        with suppress(Exception):  # the first fault is the one to tell
+            close()
+        raise
+    _close(close, name)
+
+
+def parse_claims(words: Iterable[str]) -> tuple[Profile, ...]:
+    """The profiles of these names.
+
+    Raises:
+        UsageError: there is no such profile.
+    """
+    for word in words:
+        if word.lower() not in PROFILES:
+            raise UsageError(
+                f"there is no profile {word!r}{did_you_mean(word, PROFILES)}; they are {', '.join(PROFILES)}"
+            )
+    lower = {word.lower() for word in words}
+    return tuple(profile for profile in PROFILES if profile in lower)
+
+
+def _open(subject: object, name: str, entry: EntryPoint | None) -> Opened:
+    """The backend or factory that a subject stands for, and how to close it."""
+    if isinstance(subject, Backend):
+        return subject, _nothing_to_close
+    if not callable(subject):
+        raise UsageError(f"{name} is {_kind(subject)}, not callable{_hint(subject, name)}; {_EXPECTED}")
+    _refuse_async(subject, name)
+    role = _role(subject, name)
+    if role == "factory":
+        return cast(SessionFactory, subject), _nothing_to_close
+    try:
+        return _from_result(subject(), name) if role == "backend function" else _try_both(subject, name)
+    except (UsageError, BackendError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _not_opened(name, error, entry) from error
+
+
+def _nothing_to_close() -> None:
+    """Close what was opened by nobody."""
+
+
+def _refuse_async(subject: Callable[..., object], name: str) -> None:
+    body = subject if inspect.isroutine(subject) or inspect.isclass(subject) else _call_of(subject)
+    if inspect.iscoroutinefunction(subject) or inspect.iscoroutinefunction(body):
+        raise UsageError(
+            f"{name} is an async function; get_session_history is called without await, "
+            "so write it as a plain def that returns the history"
+        )
+    if inspect.isasyncgenfunction(subject) or inspect.isasyncgenfunction(body):
+        raise UsageError(f"{name} is an async generator function; write a plain def with a yield")
+
+
+def _call_of(instance: object) -> object:
+    return getattr(type(instance), "__call__", None)  # noqa: B004 -- the function is wanted, not a yes or no
+
+
+def _role(subject: Callable[..., object], name: str) -> str:
+    """What the signature says a callable is: "factory", "backend function" or "either"."""
+    try:
+        parameters = list(inspect.signature(subject).parameters.values())
+    except (TypeError, ValueError):  # some callables written in C have none
+        return "factory"
+    needed = [each for each in parameters if _is_needed(each)]
+    by_position = [each for each in parameters if each.kind in _BY_POSITION]
+    if inspect.isgeneratorfunction(subject) and needed:
+        raise UsageError(f"{name} yields, but needs {_names(needed)}; a backend function takes no arguments")
+    if len(needed) > 1 or (needed and needed[0].kind not in _BY_POSITION):
+        raise UsageError(
+            f"{name} needs {_names(needed)}, but get_session_history is called with the session id alone; "
+            "wrap it in a function of one argument"
+        )
+    if needed:
+        return "factory"
+    if not by_position or inspect.isgeneratorfunction(inspect.unwrap(subject)):
+        return "backend function"
+    return "factory" if _opens_a_session(subject, by_position[0]) else "either"
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is inspect.Parameter.empty and parameter.kind not in _VARIADIC
+
+
+def _names(parameters: list[inspect.Parameter]) -> str:
+    how = " by keyword" if parameters[0].kind is inspect.Parameter.KEYWORD_ONLY else ""
+    return ", ".join(each.name for each in parameters) + how
+
+
+def _opens_a_session(subject: Callable[..., object], first: inspect.Parameter) -> bool:
+    """Whether a callable that could do without arguments says by its names that it takes a session id."""
+    if inspect.isclass(subject) and issubclass(subject, BaseChatMessageHistory):
+        return True
+    return "session" in first.name.lower()
+
+
+def _try_both(subject: Callable[..., object], name: str) -> Opened:
+    """Call without arguments; what gives no backend that way is a factory, and the smoke gate judges it."""
+    try:
+        result = subject()
+    except TypeError:  # as a wrapper of a function that needs its argument raises
+        return cast(SessionFactory, subject), _nothing_to_close
+    if isinstance(result, BaseChatMessageHistory) or not _may_hold_a_backend(result):
+        return cast(SessionFactory, subject), _nothing_to_close
+    return _from_result(result, name)
+
+
+def _may_hold_a_backend(result: object) -> bool:
+    return isinstance(result, Backend | Iterator) or _is_context_manager(result) or _is_async(result)
+
+
+def _is_context_manager(result: object) -> bool:
+    return hasattr(type(result), "__enter__") and hasattr(type(result), "__exit__")
+
+
+def _is_async(result: object) -> bool:
+    return any(hasattr(type(result), name) for name in ("__await__", "__aiter__", "__aenter__"))
+
+
+def _not_opened(name: str, error: BaseException, entry: EntryPoint | None) -> Exception:
+    """The one line for a backend function that raised."""
+    if isinstance(error, ModuleNotFoundError) and entry is not None:
+        return UsageError(missing_module(name, error, entry))
+    return BackendError(f"{name} could not be opened: {error_line(error)}{raised_at(error)}")
+
+
+def _from_result(result: object, name: str) -> Opened:
+    """The backend that a backend function returned, or that entering or iterating its result gives."""
+    if isinstance(result, Backend):
+        return result, _nothing_to_close
+    if isinstance(result, BaseChatMessageHistory):
+        raise UsageError(
+            f"{name} takes no session id but returns a history; give it the parameter session_id"
+        )
+    if _is_context_manager(result):
+        return _entered(result, name)
+    if isinstance(result, Iterator):
+        return _advanced(result, name)
+    if _is_async(result):
+        raise UsageError(f"{name} returns {_kind(result)}; write it as a plain def")
+    raise UsageError(f"{name} returns {_kind(result)}, not a Backend; return or yield {_WRAP}")
+
+
+def _entered(manager: Any, name: str) -> Opened:
+    try:
+        value = manager.__enter__()
+    except RuntimeError as error:
+        if str(error) == "generator didn't yield":
+            raise _yields_nothing(name) from None
+        raise
+    return _checked(value, name, lambda: manager.__exit__(None, None, None))
+
+
+def _advanced(iterator: Iterator[object], name: str) -> Opened:
+    try:
+        value = next(iterator)
+    except StopIteration:
+        raise _yields_nothing(name) from None
+    return _checked(value, name, lambda: _finish(iterator, name))
+
+
+def _finish(iterator: Iterator[object], name: str) -> None:
+    """Run a backend function to its end."""
+    for _ in iterator:
+        raise UsageError(f"{name} yields a second time; a backend function yields once, then cleans up")
+
+
+def _yields_nothing(name: str) -> UsageError:
+    return UsageError(f"{name} ends without yielding anything; yield {_WRAP}")
+
+
+def _checked(value: object, name: str, close: Close) -> Opened:
+    if isinstance(value, Backend):
+        return value, close
+    with suppress(Exception):
+        close()
+    raise UsageError(f"{name} yields {_kind(value)}, not a Backend; yield {_WRAP}")
+
+
+def _close(close: Close, name: str) -> None:
+    try:
+        close()
+    except UsageError:
+        raise
+    except Exception as error:
+        raise BackendError(f"closing {name} raised {error_line(error)}{raised_at(error)}") from error
+
+
+def _as_backend(
+    opened: Backend | SessionFactory, name: str, import_path: str | None, claims: Iterable[Profile] | None
+) -> Backend:
+    wanted = _with_core(claims)
+    if not isinstance(opened, Backend):
+        _refuse_hookless(wanted or frozenset(), name)
+        return Backend(
+            name=name, get_session_history=opened, claims=wanted or DEFAULT_CLAIMS, import_path=import_path
+        )
+    if wanted is not None:
+        _refuse_more(wanted, opened)
+    return replace(
+        opened,
+        claims=opened.claims if wanted is None else wanted,
+        import_path=opened.import_path or import_path,
+    )
+
+
+def _with_core(claims: Iterable[Profile] | None) -> frozenset[Profile] | None:
+    core: Profile = "core"
+    return None if claims is None else frozenset([core, *claims])
+
+
+def _refuse_hookless(wanted: frozenset[str], name: str) -> None:
+    for profile in sorted(wanted & _HOOK_OF.keys()):
+        raise UsageError(
+            f"{name} can't claim {profile!r}: a bare get_session_history has no way to ask for it; "
+            f"yield Backend(name=…, get_session_history=…, {_HOOK_OF[profile]}=…)"
+        )
+
+
+def _refuse_more(wanted: frozenset[str], backend: Backend) -> None:
+    for profile in sorted(wanted - frozenset(backend.claims) - _ALWAYS_CLAIMABLE):
+        raise UsageError(
+            f"the backend {backend.name!r} does not claim {profile!r}; "
+            f"it claims {', '.join(p for p in PROFILES if p in backend.claims)}"
+        )
+
+
+def _kind(value: object) -> str:
+    """What a value is, in two or three words."""
+    if value is None:
+        return "None"
+    if inspect.ismodule(value):
+        return f"the module {value.__name__!r}"
+    if isinstance(value, BaseChatMessageHistory):
+        return f"one opened history ({type(value).__name__})"
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _hint(value: object, name: str) -> str:
+    """Where the factory is, when the object has one."""
+    if callable(getattr(value, "get_session_history", None)) and not isinstance(value, type):
+        return f" (did you mean {name}.get_session_history?)"
+    return ""

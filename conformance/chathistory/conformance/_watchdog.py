@@ -1,0 +1,47 @@
+"""Ends an operation that does not return, so that a deadlock is a finding and not the end of the run.
+
+A signal is used because it reaches the main thread while it waits for a lock, a socket or a sleep, and because
+the operation then runs in the user's own thread: some correct histories are bound to the thread they were
+opened in. Where there is no such signal (Windows, other threads) there is no limit.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class OperationHungError(BaseException):
+    """Raised inside an operation that has used up its time; no `except Exception` of a backend catches it."""
+
+
+def is_available() -> bool:
+    """Whether operations can be ended here."""
+    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise OperationHungError in the block once it has taken so many seconds, and again every second after.
+
+    A timer that somebody else had set is set again at the end, less the time that has passed.
+    """
+    if not is_available():
+        yield
+        return
+    earlier = signal.signal(signal.SIGALRM, _raise_hung)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        rest, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (seconds - rest), 0.001), interval)
+
+
+def _raise_hung(_signal: int, _frame: FrameType | None) -> None:
+    raise OperationHungError

@@ -1,0 +1,36 @@
+"""The checks, a module for each family; every check belongs to one clause."""
+
+from __future__ import annotations
+
+from chathistory.conformance.checks import (
+    asynchrony,
+    bounds,
+    clearing,
+    errors,
+    fidelity,
+    ordering,
+    runnables,
+    sessions,
+    snapshots,
+)
+from chathistory.conformance.checks._check import Check
+
+CHECKS: tuple[Check, ...] = (
+    *ordering.CHECKS,
+    *sessions.CHECKS,
+    *clearing.CHECKS,
+    *fidelity.CHECKS,
+    *snapshots.CHECKS,
+    *errors.CHECKS,
+    *asynchrony.CHECKS,
+    *runnables.CHECKS,
+    *bounds.CHECKS,
+)
+
+
+def checks_of(clause_id: str) -> tuple[Check, ...]:
+    """The checks of one clause; none if this version has no check for it."""
+    return tuple(check for check in CHECKS if check.clause == clause_id)
+
+
+__all__ = ["CHECKS", "Check", "checks_of"]

@@ -1,0 +1,153 @@
+"""What a check is: the programs that look for violations of one clause, and how their outcomes are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from hypothesis.strategies import SearchStrategy
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._interpreter import Execution, Observation
+from chathistory.conformance._judge import Lens, Outcome, run_and_judge
+from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step
+from chathistory.conformance._report import Effort
+
+RunProgram: TypeAlias = Callable[[Backend, Program, Lens, float, bool], Outcome]
+
+
+def run_plainly(backend: Backend, program: Program, lens: Lens, timeout: float, baseline: bool) -> Outcome:
+    """Run a program and judge it against the reference."""
+    return run_and_judge(backend, program, lens, timeout=timeout, baseline=baseline)
+
+
+def _no_programs(_effort: Effort) -> Iterable[Program]:
+    return ()
+
+
+def _no_controls(_program: Program) -> Iterable[Program]:
+    return ()
+
+
+def _needs_nothing(_backend: Backend) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A search for violations of one clause.
+
+    Attributes:
+        clause: the clause's id.
+        name: the promise, as a phrase.
+        lens: what of an outcome is judged.
+        cases: the programs that every run holds; what must occur for certain stands here.
+        draws: where further programs come from.
+        controls: programs that must *not* fail for a failure to be this clause's: the same without what the
+            clause is about. A failure that its control shares is left to the clause it belongs to.
+        needs: why a backend can't be checked for this clause, or "".
+        modes: the modes its programs need: a check of "async" ones is left out for backends without.
+        baseline: whether what sessions hold at first may be their beginning; False where it must be nothing.
+        in_resolution: whether the times of its programs are in units of the backend's ttl_resolution.
+        run: how a program is run and judged.
+        probe: measures the backend in a way of its own, in place of running programs.
+    """
+
+    clause: str
+    name: str
+    lens: Lens = field(default_factory=Lens)
+    cases: Callable[[Effort], Iterable[Program]] = _no_programs
+    draws: SearchStrategy[Program] | None = None
+    controls: Callable[[Program], Iterable[Program]] = _no_controls
+    needs: Callable[[Backend], str] = _needs_nothing
+    modes: frozenset[Mode] = frozenset({"sync"})
+    baseline: bool = True
+    in_resolution: bool = False
+    run: RunProgram = run_plainly
+    probe: Callable[[Backend, float], tuple[Program, Outcome]] | None = None
+
+
+A, B, C = "{run}-a", "{run}-b", "{run}-c"
+"""Templates of three ordinary sessions."""
+
+
+def numbered(count: int, first: int = 1) -> tuple[BaseMessage, ...]:
+    """So many plain messages with the contents m1, m2, …: humans' are even, the AI's odd."""
+    return tuple(
+        (AIMessage if number % 2 else HumanMessage)(content=f"m{number}")
+        for number in range(first, first + count)
+    )
+
+
+def varied(count: int) -> tuple[BaseMessage, ...]:
+    """Messages m1, m2, … of all kinds, which no field but their place puts in order."""
+    batch: list[BaseMessage] = []
+    for number in range(1, count + 1):
+        content, identity = f"m{number}", (None, f"id-{97 * number % 89}")[number % 2]
+        match number % 6:
+            case 0:
+                batch.append(SystemMessage(content=content, id=identity))
+            case 1:
+                call = {"name": "f", "args": {}, "id": f"call-{number}", "type": "tool_call"}
+                batch.append(AIMessage(content=content, id=identity, tool_calls=[call]))
+            case 2:
+                batch.append(
+                    HumanMessage(
+                        content=content, name=f"n{89 - number}", response_metadata={"at": 89 - number}
+                    )
+                )
+            case 3:
+                batch.append(ToolMessage(content=content, tool_call_id=f"call-{number - 2}", id=identity))
+            case 4:
+                batch.append(HumanMessage(content=content, additional_kwargs={"timestamp": 1_000 - number}))
+            case _:
+                batch.append(AIMessage(content=content, id=f"run-{89 - number}"))
+    return tuple(batch)
+
+
+def singly(handle: int, messages: Iterable[BaseMessage], mode: Mode = "sync") -> list[Step]:
+    """Each message by an add of its own."""
+    return [Add(handle, (message,), mode=mode) for message in messages]
+
+
+def opened(*sessions: str) -> list[Step]:
+    """Handles 1, 2, … on these sessions."""
+    return [Open(number, session) for number, session in enumerate(sessions, start=1)]
+
+
+def fresh_read(handle: int, session: str = A, mode: Mode = "sync") -> list[Step]:
+    """A read through a handle opened for it."""
+    return [Open(handle, session), Read(handle, mode)]
+
+
+def observations_of(backend: Backend, program: Program, timeout: float) -> list[Observation]:
+    """What a program observes when nothing is judged."""
+    return list(Execution(backend, program, timeout=timeout).run())
+
+
+def with_plain_messages(failing: Program) -> Iterator[Program]:
+    """The same program with plain messages, of which those are equal that have equal contents.
+
+    What still fails then is no matter of values: it is left to order, sessions and the rest.
+    """
+    contents: list[object] = []
+    yield Program(
+        tuple(
+            replace(step, messages=tuple(_plain(message, contents) for message in step.messages), text=False)
+            if isinstance(step, Add)
+            else replace(step, messages=tuple(_plain(message, contents) for message in step.messages))
+            if isinstance(step, Assign)
+            else step
+            for step in failing.steps
+        )
+    )
+
+
+def _plain(message: object, contents: list[object]) -> BaseMessage:
+    content = message.content if isinstance(message, BaseMessage) else repr(message)
+    if content not in contents:
+        contents.append(content)
+    number = contents.index(content) + 1
+    return (AIMessage if number % 2 else HumanMessage)(content=f"m{number}", id=getattr(message, "id", None))

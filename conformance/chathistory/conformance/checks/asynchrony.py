@@ -1,0 +1,267 @@
+"""ASY: the async forms do what the sync forms do, leave the loop free, and survive cancellation and new loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._corpus import build, optional_fields
+from chathistory.conformance._event_loop_probe import Stall, measure
+from chathistory.conformance._judge import Divergence, Lens, Outcome, run_and_judge
+from chathistory.conformance._program import (
+    Add,
+    AddBack,
+    Cancel,
+    Clear,
+    Mode,
+    NewLoop,
+    Open,
+    Program,
+    Read,
+    Step,
+    program,
+)
+from chathistory.conformance._report import Effort
+from chathistory.conformance._script import Expectation
+from chathistory.conformance.checks._check import (
+    A,
+    B,
+    Check,
+    fresh_read,
+    numbered,
+    observations_of,
+    opened,
+    singly,
+)
+from chathistory.conformance.strategies import programs
+from chathistory.reference import MESSAGE_CLASSES
+
+_BOTH: frozenset[Mode] = frozenset({"sync", "async"})
+_ALL = frozenset({"add", "read", "clear"})
+
+
+def in_mode(given: Program, mode: Mode) -> Program:
+    """The same program with every call in one mode."""
+    return Program(
+        tuple(
+            replace(step, mode=mode) if isinstance(step, Add | Read | Clear | AddBack) else step
+            for step in given.steps
+        )
+    )
+
+
+def run_as_twin(backend: Backend, given: Program, lens: Lens, timeout: float, _baseline: bool) -> Outcome:
+    """Run a program by sync calls, then by async ones, and expect of these what those did."""
+    twin = observations_of(backend, in_mode(given, "sync"), timeout)
+    if any(observation.outcome == "hung" for observation in twin):
+        return Outcome(None, 0, len(twin))
+    return run_and_judge(backend, in_mode(given, "async"), lens, timeout=timeout, parity_with=twin)
+
+
+def _twins(_effort: Effort) -> Iterator[Program]:
+    for given in _sync_twins():
+        yield in_mode(given, "async")
+
+
+def _sync_twins() -> Iterator[Program]:
+    yield program(opened(A), Read(1), Add(1, numbered(1)), Read(1), fresh_read(2))
+    yield program(
+        opened(A), Add(1, numbered(5)), Read(1), Add(1, numbered(3, first=6)), Read(1), fresh_read(2)
+    )
+    yield program(opened(A), singly(1, numbered(12)), Read(1))
+    yield program(opened(A), Add(1, ()), Read(1), Add(1, numbered(2)), Add(1, ()), Read(1))
+    yield program(
+        opened(A),
+        Add(1, numbered(3)),
+        Clear(1),
+        Read(1),
+        Add(1, numbered(2, first=4)),
+        Read(1),
+        Clear(1),
+        Clear(1),
+        Read(1),
+    )
+    yield program(
+        opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Read(1), Add(1, numbered(1, first=3)), Read(2)
+    )
+    yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Clear(1), Read(1), Read(2))
+    for container in ("tuple", "deque"):
+        yield program(opened(A), Add(1, numbered(3), container=container), Read(1))  # type: ignore[arg-type]
+    same = HumanMessage(content="m1", id="id-1")
+    yield program(
+        opened(A), Add(1, (same, same, AIMessage(content="m2", id="id-1"))), Add(1, (same,)), Read(1)
+    )
+    yield program(opened(A), Add(1, numbered(2)), AddBack(1), Read(1))
+    everything: list[BaseMessage] = []
+    for cls in MESSAGE_CLASSES:
+        everything.append(build(cls, **{name: values[0] for name, values in optional_fields(cls).items()}))
+    yield program(opened(A), Add(1, tuple(everything)), Read(1), fresh_read(2))
+    yield program(opened(A), singly(1, everything), Read(1))
+    yield program(opened(A), Add(1, numbered(2_101)), Read(1), Clear(1), Read(1))
+    yield program(opened(A), [Add(1, numbered(60, first=60 * n)) for n in range(5)], Read(1))
+
+
+def _mixed(_effort: Effort) -> Iterator[Program]:
+    for write, read in (("sync", "async"), ("async", "sync")):
+        first = Add(1, numbered(2), mode=write)  # type: ignore[arg-type]
+        second = Add(2, numbered(2, first=3), mode=read)  # type: ignore[arg-type]
+        reads = [Read(1, "sync"), Read(1, "async"), Read(2, "sync"), Read(2, "async")]
+        yield program(opened(A, A), first, reads, second, reads)
+        clear = Clear(1, write)  # type: ignore[arg-type]
+        again = Add(2, numbered(1, first=5), mode=write)  # type: ignore[arg-type]
+        yield program(opened(A, A), first, reads, clear, reads, second, reads, again, reads)
+        yield program(opened(A), Read(1, read), first, Read(1, read), fresh_read(3, mode=read))  # type: ignore[arg-type]
+    alternating: list[Step] = []
+    for number in range(1, 21):
+        mode: Mode = "async" if number % 2 else "sync"
+        alternating.append(Add(1, numbered(1, first=number), mode=mode))
+    yield program(opened(A), alternating, Read(1, "sync"), Read(1, "async"))
+
+
+def in_one_mode(failing: Program) -> Iterator[Program]:
+    """The same program by sync calls only, and by async calls only."""
+    yield in_mode(failing, "sync")
+    yield in_mode(failing, "async")
+
+
+def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome]:
+    """Whether any async call holds up the event loop."""
+    stalls = measure(backend, timeout=timeout)
+    shown = program(opened(A), Add(1, numbered(1), mode="async"), Read(1, "async"), Clear(1, "async"))
+    index = next((number for number, stall in enumerate(stalls, start=1) if stall.is_blocking), None)
+    divergence = None if index is None else _blocking(index, stalls[index - 1])
+    return shown, Outcome(divergence, len(stalls), 3 * len(stalls))
+
+
+def _blocking(index: int, stall: Stall) -> Divergence:
+    return Divergence(
+        index,
+        "the event loop turns while the call waits for the store",
+        f"it stood still for {stall.waited * 1000:.0f} ms of the {stall.took * 1000:.0f} ms that {stall.call} took",
+        f"{stall.call} waits in the thread of the event loop; all other tasks of the process wait with it.",
+        Expectation(kind="free-loop"),
+    )
+
+
+def _cancelled(effort: Effort) -> Iterator[Program]:
+    turns = (0, 1, 2, 3, 5, 8) if effort == "quick" else (0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 21, 30)
+    for turn in turns:
+        for count in (1, 2, 5, 40):
+            after: list[Step] = [
+                Read(1, "async"),
+                Add(1, numbered(2, first=101), mode="async"),
+                Read(1, "async"),
+            ]
+            before = Add(1, numbered(1), mode="async")
+            cancel = Cancel(1, numbered(count, first=11), turn)
+            yield program(opened(A), before, cancel, after, fresh_read(2, mode="async"))
+        beside = Cancel(1, numbered(3, first=11), turn, beside=numbered(2, first=51))
+        yield program(
+            opened(A),
+            beside,
+            Read(1, "async"),
+            Add(1, numbered(1), mode="async"),
+            fresh_read(2, mode="async"),
+        )
+        clear = Cancel(1, (), turn)
+        yield program(
+            opened(A),
+            Add(1, numbered(3), mode="async"),
+            clear,
+            Read(1, "async"),
+            Add(1, numbered(1, first=4), mode="async"),
+            Read(1, "async"),
+        )
+
+
+def without_cancels(failing: Program) -> Iterator[Program]:
+    """The same program without its cancelled calls, and with whole calls in their place."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, Cancel)))
+    yield program(*(_uncancelled(step) if isinstance(step, Cancel) else step for step in failing.steps))
+
+
+def _uncancelled(step: Cancel) -> list[Step]:
+    whole = Add(step.handle, step.messages, mode="async") if step.messages else Clear(step.handle, "async")
+    return [Add(step.handle, step.beside, mode="async"), whole] if step.beside else [whole]
+
+
+def _several_loops(_effort: Effort) -> Iterator[Program]:
+    first, second = Add(1, numbered(2), mode="async"), Add(1, numbered(2, first=3), mode="async")
+    third = Add(1, numbered(1, first=5), mode="async")
+    yield program(opened(A), first, NewLoop(), Read(1, "async"))
+    yield program(
+        opened(A), first, Read(1, "async"), NewLoop(), second, Read(1, "async"), fresh_read(2, mode="async")
+    )
+    yield program(
+        opened(A),
+        first,
+        NewLoop(),
+        second,
+        NewLoop(),
+        third,
+        Read(1, "async"),
+        NewLoop(),
+        fresh_read(2, mode="async"),
+    )
+    yield program(
+        opened(A), Read(1, "async"), NewLoop(), first, Clear(1, "async"), NewLoop(), second, Read(1, "async")
+    )
+    yield program(
+        opened(A, A),
+        first,
+        NewLoop(),
+        Add(2, numbered(1, first=3), mode="async"),
+        Read(1, "async"),
+        Read(2, "async"),
+    )
+
+
+def in_one_loop(failing: Program) -> Iterable[Program]:
+    """The same program in a single event loop."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, NewLoop)))
+
+
+CHECKS = (
+    Check(
+        clause="ASY-1",
+        name="async calls have the effects of their sync forms",
+        lens=Lens(view="full"),
+        cases=_twins,
+        draws=programs(sessions=2, handles=3, steps=10, operations=_ALL, modes=("async",)),
+        run=run_as_twin,
+        modes=_BOTH,
+    ),
+    Check(
+        clause="ASY-2",
+        name="sync and async calls see each other at once",
+        cases=_mixed,
+        draws=programs(sessions=1, handles=3, steps=14, operations=_ALL, modes=("sync", "async")),
+        controls=in_one_mode,
+        modes=_BOTH,
+    ),
+    Check(
+        clause="ASY-3",
+        name="async calls leave the event loop free",
+        probe=probe_event_loop,
+        modes=frozenset({"async"}),
+    ),
+    Check(
+        clause="ASY-4",
+        name="a cancelled call took effect wholly or not at all",
+        lens=Lens(recovery=True),
+        cases=_cancelled,
+        controls=without_cancels,
+        modes=frozenset({"async"}),
+    ),
+    Check(
+        clause="ASY-6",
+        name="a handle works in a later event loop, or says that it does not",
+        lens=Lens(loop_errors=True, recovery=True),
+        cases=_several_loops,
+        controls=in_one_loop,
+        modes=frozenset({"async"}),
+    ),
+)

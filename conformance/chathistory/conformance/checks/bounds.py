@@ -1,0 +1,164 @@
+"""BND and EXP: a history that is told to forget forgets exactly what it was told to, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hypothesis import strategies as st
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, B, Check, numbered, singly
+
+
+def _bounded(_effort: Effort) -> Iterator[Program]:
+    for size in (1, 2, 3, 5, 10):
+        bounded = [Open(1, A, history_size=size)]
+        for count in (size - 1, size, size + 1, 3 * size + 1):
+            yield program(bounded, Add(1, numbered(count)), Read(1))
+        yield program(bounded, singly(1, numbered(2 * size + 1)), Read(1))
+        steps: list[Step] = [Add(1, numbered(size)), Read(1), Add(1, numbered(1, first=size + 1)), Read(1)]
+        yield program(bounded, steps, Open(2, A, history_size=size), Read(2))
+        yield program(bounded, steps, Clear(1), Read(1), Add(1, numbered(size + 2, first=50)), Read(1))
+    yield program(
+        Open(1, A, history_size=100), Add(1, numbered(250)), Read(1), Add(1, numbered(60, first=251)), Read(1)
+    )
+    apart = [Open(1, A, history_size=2), Open(2, B, history_size=2)]
+    yield program(apart, Add(1, numbered(3)), Add(2, numbered(3, first=4)), Read(1), Read(2))
+
+
+@st.composite
+def _bounded_programs(draw: st.DrawFn) -> Program:
+    size = draw(st.integers(1, 6))
+    steps: list[Step] = [Open(1, A, history_size=size), Open(2, A, history_size=size)]
+    count = 0
+    for batch in draw(st.lists(st.integers(0, 9), min_size=1, max_size=6)):
+        handle = draw(st.integers(1, 2))
+        steps.append(Add(handle, numbered(batch, first=count + 1)))
+        count += batch
+        steps.append(Read(draw(st.integers(1, 2))))
+    return program(steps)
+
+
+def _needs_bound(backend: Backend) -> str:
+    return "" if backend.with_history_size else "the backend offers no bound (Backend.with_history_size)"
+
+
+def _needs_ttl(backend: Backend) -> str:
+    return "" if backend.with_ttl else "the backend offers no ttl (Backend.with_ttl)"
+
+
+# The times of a program in units of the ttl's resolution, which the engine fills in: 4 units of ttl leave
+# room on both sides of the moment of expiry.
+TTL = 4.0
+_PAST = 5.5
+_WITHIN = 2.0
+
+
+def _expired(_effort: Effort) -> Iterator[Program]:
+    expiring = [Open(1, A, ttl=TTL)]
+    yield program(
+        expiring, Add(1, numbered(2)), Read(1), Wait(_WITHIN), Read(1), Wait(_PAST - _WITHIN), Read(1)
+    )
+    yield program(
+        expiring,
+        Add(1, numbered(2)),
+        Wait(_WITHIN),
+        Read(1),
+        Read(1),
+        Wait(_PAST - _WITHIN),
+        Open(2, A),
+        Read(2),
+        Read(1),
+    )
+    yield program(expiring, Add(1, numbered(1)), Wait(_PAST), Add(1, numbered(1, first=2)), Read(1))
+    apart = [Open(1, A, ttl=TTL), Open(2, B, ttl=TTL)]
+    yield program(apart, Add(1, numbered(1)), Wait(_PAST), Add(2, numbered(1, first=2)), Read(1), Read(2))
+
+
+def _renewed(_effort: Effort) -> Iterator[Program]:
+    expiring = [Open(1, A, ttl=TTL)]
+    again: list[Step] = [
+        Wait(_WITHIN),
+        Add(1, numbered(1, first=2)),
+        Wait(_WITHIN),
+        Add(1, numbered(1, first=3)),
+        Wait(_WITHIN),
+    ]
+    yield program(expiring, Add(1, numbered(1)), again, Read(1), Wait(_PAST), Read(1))
+
+
+def _kept(_effort: Effort) -> Iterator[Program]:
+    steps: list[Step] = [Open(1, A), Add(1, numbered(2)), Wait(_PAST), Read(1)]
+    yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
+    expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
+    yield program(
+        expiring,
+        Add(1, numbered(1)),
+        Wait(_WITHIN),
+        Read(1),
+        Read(2),
+        Wait(_WITHIN / 2),
+        Read(2),
+        Wait(_PAST - 1.5 * _WITHIN),
+        Read(1),
+    )
+
+
+def in_units_of(resolution: float) -> Callable[[Program], Program]:
+    """Programs with their times in seconds: all are given in units of the ttl's resolution."""
+
+    def scaled(step: Step) -> Step:
+        if isinstance(step, Open) and step.ttl is not None:
+            return Open(step.handle, step.session, step.partition, step.history_size, step.ttl * resolution)
+        return Wait(step.seconds * resolution) if isinstance(step, Wait) else step
+
+    return lambda given: Program(tuple(scaled(step) for step in given.steps))
+
+
+def without_bounds(failing: Program) -> Iterator[Program]:
+    """The same program over a history that keeps everything, for ever."""
+    yield Program(
+        tuple(
+            Open(step.handle, step.session, step.partition) if isinstance(step, Open) else step
+            for step in failing.steps
+            if not isinstance(step, Wait)
+        )
+    )
+
+
+CHECKS = (
+    Check(
+        clause="BND-1",
+        name="read returns the last messages up to the bound",
+        cases=_bounded,
+        draws=_bounded_programs(),
+        needs=_needs_bound,
+        controls=without_bounds,
+    ),
+    Check(
+        clause="EXP-1",
+        name="read returns nothing once the ttl has passed",
+        cases=_expired,
+        needs=_needs_ttl,
+        controls=without_bounds,
+        in_resolution=True,
+    ),
+    Check(
+        clause="EXP-2",
+        name="each add renews the ttl",
+        cases=_renewed,
+        needs=_needs_ttl,
+        controls=without_bounds,
+        in_resolution=True,
+    ),
+    Check(
+        clause="EXP-3",
+        name="nothing but an add begins a ttl",
+        cases=_kept,
+        needs=_needs_ttl,
+        controls=without_bounds,
+        in_resolution=True,
+    ),
+)

@@ -1,0 +1,156 @@
+"""CLR: a clear empties its session, all of it and nothing else, and what follows starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import strategies as st
+
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, program
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly
+from chathistory.conformance.checks.sessions import rich
+from chathistory.conformance.strategies import programs
+
+
+def _cleared(_effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Add(1, numbered(1)), Clear(1), Read(1))
+    yield program(opened(A), Add(1, numbered(3)), Read(1), Clear(1), Read(1), fresh_read(2))
+    yield program(
+        opened(A, A, A),
+        Add(1, numbered(2)),
+        [Read(1), Read(2), Read(3)],
+        Clear(2),
+        [Read(1), Read(2), Read(3)],
+        fresh_read(4),
+    )
+    yield program(opened(A), singly(1, numbered(12)), Clear(1), Read(1))
+    for count in (26, 101, 257, 1_001, 2_101):
+        yield program(opened(A), Add(1, numbered(count)), Clear(1), Read(1), fresh_read(2))
+    yield program(opened(A), Add(1, numbered(600)), Add(1, numbered(600, first=601)), Clear(1), Read(1))
+
+
+@st.composite
+def _clears_at_the_end(draw: st.DrawFn) -> Program:
+    """Adds and reads through some handles, one clear through any of them, reads through all."""
+    handles = draw(st.integers(1, 4))
+    steps: list[Step] = [Open(handle, A) for handle in range(1, handles + 1)]
+    count = 0
+    for _ in range(draw(st.integers(1, 6))):
+        handle = draw(st.integers(1, handles))
+        batch = draw(st.integers(0, 4))
+        steps.append(Add(handle, numbered(batch, first=count + 1)) if batch else Read(handle))
+        count += batch
+    steps.append(Clear(draw(st.integers(1, handles))))
+    steps += [Read(handle) for handle in range(1, handles + 1)]
+    return program(steps, fresh_read(9))
+
+
+def _cleared_twice(_effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Clear(1), Read(1))
+    yield program(opened(A), Clear(1), Clear(1), Add(1, numbered(1)), Read(1))
+    yield program(opened(A), Add(1, numbered(2)), Clear(1), Clear(1), Clear(1), Read(1))
+    yield program(opened(A, A), Add(1, numbered(2)), Clear(2), Clear(1), Read(2), Read(1), fresh_read(3))
+
+
+def _started_anew(_effort: Effort) -> Iterator[Program]:
+    yield program(
+        opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1), fresh_read(2)
+    )
+    yield program(
+        opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Add(1, numbered(1, first=3)), Read(1), Read(2)
+    )
+    yield program(
+        opened(A, A, A),
+        Add(1, numbered(2)),
+        [Read(1), Read(2), Read(3)],
+        Clear(1),
+        Add(2, numbered(2, first=3)),
+        [Read(3), Read(2), Read(1)],
+    )
+    yield program(
+        opened(A), Add(1, numbered(130)), Clear(1), Add(1, numbered(2, first=131)), Read(1), fresh_read(2)
+    )
+    yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(130, first=3)), Read(1))
+    steps: list[Step] = []
+    for cycle in range(5):
+        steps += [Add(1, numbered(cycle + 1, first=10 * cycle)), Read(1), Clear(1)]
+    yield program(opened(A), steps, Add(1, numbered(2, first=90)), Read(1), fresh_read(2))
+    yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(2)), Read(1), Clear(1), Read(1))
+
+
+def without_clears(failing: Program) -> Iterator[Program]:
+    """The same program without its clears."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, Clear)))
+
+
+def _clears_beside(_effort: Effort) -> Iterator[Program]:
+    others = [Read(1), Read(3)]
+    yield program(
+        opened(A, B, C),
+        Add(1, rich("a")),
+        Add(2, rich("b")),
+        Add(3, rich("c")),
+        others,
+        Clear(2),
+        others,
+        Read(2),
+    )
+    for first, second in (
+        ("{run}", "{run}-a"),
+        ("{run}-a", "{run}-ab"),
+        ("{run}-ab", "{run}-b"),
+        ("{run}-1", "{run}-10"),
+    ):
+        for cleared, kept in ((1, 2), (2, 1)):
+            steps: list[Step] = [
+                Add(1, rich("first")),
+                Add(2, rich("second")),
+                Read(kept),
+                Clear(cleared),
+                Read(kept),
+            ]
+            yield program(opened(first, second), steps, fresh_read(3, (first, second)[kept - 1]))
+    yield program(
+        opened(A, B), Add(1, numbered(300)), Read(1), Add(2, numbered(2, first=301)), Clear(2), Read(1)
+    )
+
+
+CHECKS = (
+    Check(
+        clause="CLR-1",
+        name="clear empties the session for every handle",
+        cases=_cleared,
+        draws=_clears_at_the_end(),
+        controls=without_clears,
+    ),
+    Check(clause="CLR-2", name="clear may be repeated", cases=_cleared_twice, controls=without_clears),
+    Check(
+        clause="CLR-3",
+        name="clear lets nothing old come back",
+        cases=_started_anew,
+        draws=programs(
+            sessions=1,
+            handles=4,
+            steps=14,
+            operations=frozenset({"add", "read", "clear"}),
+            batch_sizes=(1, 2, 3),
+        ),
+        controls=without_clears,
+    ),
+    Check(
+        clause="CLR-4",
+        name="clear leaves other sessions as they are",
+        lens=Lens(foreign_only=True, stable=True),
+        cases=_clears_beside,
+        draws=programs(
+            sessions=3,
+            handles=4,
+            steps=14,
+            operations=frozenset({"add", "read", "clear"}),
+            batch_sizes=(1, 2, 3),
+        ),
+        controls=without_clears,
+    ),
+)

@@ -1,0 +1,295 @@
+"""VAL: a message comes back as it was, whatever class, field, number or text; or it is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fields
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
+from chathistory.conformance._payloads import (
+    CONTENTS,
+    KEY_ORDERS,
+    LOOKALIKES,
+    NUMBERS,
+    TEXTS,
+    UNSTORABLE,
+    UNUSUAL,
+    filled,
+)
+from chathistory.conformance._program import Add, Open, Program, Read, Step, program
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, Check, fresh_read, opened, singly, with_plain_messages
+from chathistory.conformance.strategies import contents, messages
+from chathistory.reference import MESSAGE_CLASSES, fields_of
+
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+# A field of a message, as far as a value of any kind may stand in it.
+_PLACES: dict[str, Callable[[Any], BaseMessage]] = {
+    "additional_kwargs": lambda value: HumanMessage(content="m1", additional_kwargs={"value": value}),
+    "response_metadata": lambda value: AIMessage(content="m1", response_metadata={"value": value}),
+    "tool call": lambda value: AIMessage(
+        content="m1", tool_calls=[{"name": "f", "args": {"value": value}, "id": "1", "type": "tool_call"}]
+    ),
+    "artifact": lambda value: ToolMessage(content="m1", tool_call_id="1", artifact=value),
+    "content block": lambda value: HumanMessage(content=[{"type": "custom", "value": value}]),
+    "extra field": lambda value: HumanMessage(content="m1", note=value),  # type: ignore[call-arg]
+}
+
+
+def _kept(batch: Iterable[BaseMessage]) -> Program:
+    """Messages added one by one, so that a refusal of one says nothing about the others, then read twice."""
+    return program(opened(A), singly(1, batch), Read(1), fresh_read(2))
+
+
+def _in_chunks(batch: Iterable[BaseMessage], size: int = 40) -> Iterator[Program]:
+    rest = list(batch)
+    while rest:
+        yield _kept(rest[:size])
+        rest = rest[size:]
+
+
+def _every_class(_effort: Effort) -> Iterator[Program]:
+    yield _kept(build(cls) for cls in MESSAGE_CLASSES)
+    yield program(opened(A), Add(1, tuple(build(cls) for cls in MESSAGE_CLASSES)), Read(1), fresh_read(2))
+    yield _kept(build(cls, content="") for cls in CONTENT_CLASSES)
+
+
+def _every_content(_effort: Effort) -> Iterator[Program]:
+    values = [content.value for content in CONTENTS]
+    yield _kept(HumanMessage(content=value) for value in values)
+    yield _kept(AIMessage(content=value) for value in values)
+    yield _kept(ToolMessage(content=value, tool_call_id="1") for value in values)
+    yield _kept([build(cls, content="") for cls in CONTENT_CLASSES])
+    yield program(
+        opened(A),
+        Add(1, (HumanMessage(content=""), AIMessage(content=[]), HumanMessage(content="m3"))),
+        Read(1),
+    )
+
+
+def plain_value(value: Any) -> Any:
+    """The value with its shape, but no text or number in it that a store could stumble over."""
+    if isinstance(value, str):
+        return value if not value or _PLAIN_TEXT.fullmatch(value) else f"text{len(value) % 10}"
+    if isinstance(value, float):
+        return 7
+    if type(value) is int:
+        return value % 1_000
+    if isinstance(value, list):
+        return [plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {plain_value(key) or "key": plain_value(item) for key, item in value.items()}
+    return value
+
+
+def _with_plain_values(message: BaseMessage, kinds: tuple[type, ...] = (str, float, int)) -> BaseMessage:
+    fixed = ("type", "status", "chunk_position", "tool_call_chunks")
+    fields = {
+        name: value if name in fixed else _plain_of(value, kinds)
+        for name, value in fields_of(message).items()
+    }
+    return type(message)(**{name: value for name, value in fields.items() if name != "type"})
+
+
+def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
+    if isinstance(value, list):
+        return [_plain_of(item, kinds) for item in value]
+    if isinstance(value, dict):
+        return {_plain_of(key, kinds) if key else key: _plain_of(item, kinds) for key, item in value.items()}
+    return plain_value(value) if type(value) in kinds else value
+
+
+def _every_field(_effort: Effort) -> Iterator[Program]:
+    for cls in MESSAGE_CLASSES:
+        values = optional_fields(cls)
+        batch = [build(cls, **{name: value}) for name, options in values.items() for value in options]
+        batch.append(build(cls, **{name: options[0] for name, options in values.items()}))
+        yield _kept(_with_plain_values(message) for message in batch)
+        yield program(
+            opened(A), Add(1, tuple(_with_plain_values(message) for message in batch[-4:])), Read(1)
+        )
+
+
+def _every_number(_effort: Effort) -> Iterator[Program]:
+    for place in _PLACES.values():
+        yield from _in_chunks((place(value.value) for value in NUMBERS), 30)
+
+
+def _every_text(_effort: Effort) -> Iterator[Program]:
+    texts = [text for text in TEXTS if text not in LOOKALIKES]
+    yield from _texts_everywhere([text.value for text in texts if len(text.value) < 1_000])
+    yield _kept(HumanMessage(content=text.value) for text in texts if len(text.value) >= 1_000)
+
+
+def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
+    yield _kept(HumanMessage(content=text) for text in texts)
+    yield _kept(HumanMessage(content=[text, {"type": "text", "text": text}]) for text in texts)
+    yield _kept(AIMessage(content="m1", id=f"id {text}", name=text) for text in texts)
+    yield _kept(_PLACES["additional_kwargs"]({text: text, "list": [text]}) for text in texts)
+    yield _kept(_PLACES["tool call"](text) for text in texts)
+    yield _kept(_PLACES["artifact"](text) for text in texts)
+    yield _kept(_PLACES["response_metadata"](text) for text in texts)
+
+
+def _unstorable(_effort: Effort) -> Iterator[Program]:
+    for value in UNSTORABLE:
+        for place in _PLACES.values():
+            yield program(
+                opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (place(value.value),)), Read(1)
+            )
+
+
+_LC = {
+    "lc": 1,
+    "type": "constructor",
+    "id": ["langchain", "schema", "messages", "HumanMessage"],
+    "kwargs": {"content": "x"},
+}
+_LOOKALIKE_VALUES: tuple[Any, ...] = (
+    _LC,
+    {"lc": 1, "type": "secret", "id": ["HOME"]},
+    {"lc": 1, "type": "not_implemented", "id": ["a"], "repr": "x"},
+    {"type": "human", "data": {"content": "x"}},
+    {"__reduce__": ["os.system", ["true"]], "py/object": "os.system"},
+    {"$oid": "0" * 24, "$date": 0, "$numberInt": "1"},
+    {"S": "x"},
+    {"N": "1"},
+)
+
+
+def _lookalikes(_effort: Effort) -> Iterator[Program]:
+    yield from _texts_everywhere([text.value for text in LOOKALIKES])
+    for place in _PLACES.values():
+        yield _kept(place(value) for value in _LOOKALIKE_VALUES)
+    yield _kept([HumanMessage(content=[_LC]), HumanMessage(content="m1", additional_kwargs=_LC)])
+
+
+def _key_orders(_effort: Effort) -> Iterator[Program]:
+    for place in _PLACES.values():
+        yield _kept(place(value.value) for value in KEY_ORDERS)
+
+
+def _odd_messages() -> Iterator[BaseMessage]:
+    yield OddMessage(content="m1")
+    yield TaggedHumanMessage(content="m1", tag="t")
+    yield BaseMessage(content="m1", type="human")
+    yield BaseMessage(content="m1", type="unknown")
+    for value in (*UNSTORABLE, *UNUSUAL):
+        yield _PLACES["additional_kwargs"](value.value)
+        yield _PLACES["artifact"](value.value)
+
+
+def _readable(_effort: Effort) -> Iterator[Program]:
+    yield _kept(build(cls) for cls in MESSAGE_CLASSES)
+    for message in _odd_messages():
+        yield program(
+            opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (message,)), Read(1), fresh_read(2)
+        )
+    deep = [value.value for value in NUMBERS if value.hard]
+    yield _kept(_PLACES["additional_kwargs"](value) for value in deep)
+    yield _kept([HumanMessage(content=filled(2_000_000)), HumanMessage(content="m1")])
+
+
+def _unusual(_effort: Effort) -> Iterator[Program]:
+    for value in UNUSUAL:
+        for place in _PLACES.values():
+            yield program(opened(A), Add(1, (place(value.value),)), Read(1))
+    yield program(opened(A), Add(1, (TaggedHumanMessage(content="m1", tag="t"),)), Read(1))
+    yield program(opened(A), Add(1, (OddMessage(content="m1"),)), Read(1))
+
+
+def _drawn(elements: st.SearchStrategy[BaseMessage]) -> st.SearchStrategy[Program]:
+    """Some messages, one by one or in batches of those that must be stored."""
+    return st.lists(elements, min_size=1, max_size=6).map(_kept)
+
+
+def _batch_of(batch: list[BaseMessage]) -> Program:
+    steps: list[Step] = [Open(1, A), Add(1, tuple(batch)), Read(1)]
+    return program(steps)
+
+
+CHECKS = (
+    Check(
+        clause="VAL-1",
+        name="read returns every class as it was",
+        lens=Lens(view="class"),
+        controls=with_plain_messages,
+        cases=_every_class,
+    ),
+    Check(
+        clause="VAL-2",
+        name="read returns every content as it was",
+        lens=Lens(view="content"),
+        controls=with_plain_messages,
+        cases=_every_content,
+        draws=_drawn(contents().map(lambda value: HumanMessage(content=plain_value(value)))),
+    ),
+    Check(
+        clause="VAL-3",
+        name="read returns every field as it was",
+        lens=Lens(view="loose"),
+        controls=with_plain_messages,
+        cases=_every_field,
+        draws=_drawn(messages().map(_with_plain_values)),
+    ),
+    Check(
+        clause="VAL-4",
+        name="read returns every value with its type",
+        lens=Lens(view="full"),
+        controls=with_plain_messages,
+        cases=_every_number,
+        draws=_drawn(messages().map(lambda message: _with_plain_values(message, (str,)))),
+    ),
+    Check(
+        clause="VAL-5",
+        name="read returns every text as it was",
+        lens=Lens(view="full"),
+        controls=with_plain_messages,
+        cases=_every_text,
+        draws=_drawn(messages(hard=True).map(lambda message: _with_plain_values(message, (float, int)))),
+    ),
+    Check(
+        clause="VAL-6",
+        name="add refuses what it can't keep",
+        lens=Lens(view="full"),
+        controls=with_plain_messages,
+        cases=_unstorable,
+    ),
+    Check(
+        clause="VAL-7",
+        name="read returns data, never what it looks like",
+        lens=Lens(view="full"),
+        controls=with_plain_messages,
+        cases=_lookalikes,
+    ),
+    Check(
+        clause="VAL-8",
+        name="read returns keys in their order",
+        lens=Lens(view="key order"),
+        controls=with_plain_messages,
+        cases=_key_orders,
+        draws=st.lists(messages(), min_size=1, max_size=4).map(_batch_of),
+    ),
+    Check(
+        clause="VAL-9",
+        name="read never fails on what was accepted",
+        lens=Lens(view="readable"),
+        controls=with_plain_messages,
+        cases=_readable,
+        draws=_drawn(messages(hard=True)),
+    ),
+    Check(
+        clause="VAL-10",
+        name="add keeps or refuses unusual values",
+        lens=Lens(view="full"),
+        controls=with_plain_messages,
+        cases=_unusual,
+    ),
+)

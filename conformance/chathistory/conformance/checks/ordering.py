@@ -1,0 +1,166 @@
+"""ORD: what is added is read in the order of adding, whole, at every length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._payloads import filled
+from chathistory.conformance._program import Add, Program, Read, program
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, Check, fresh_read, numbered, opened, singly, varied
+from chathistory.conformance.strategies import programs
+
+_ADD_AND_READ = frozenset({"add", "read"})
+
+
+def _single_adds(_effort: Effort) -> Iterator[Program]:
+    # Twelve, since text ids sort 10 before 9; at once, since timestamps may be equal.
+    yield program(opened(A), singly(1, numbered(12)), Read(1))
+    yield program(opened(A), singly(1, numbered(3)), Read(1), singly(1, numbered(2, first=4)), Read(1))
+    yield program(opened(A), singly(1, numbered(101)), Read(1))
+    yield program(opened(A), singly(1, varied(24)), Read(1))
+    yield program(opened(A), singly(1, reversed(varied(24))), Read(1))
+
+
+def _batches(_effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Add(1, numbered(2)), Read(1))
+    yield program(opened(A), Add(1, numbered(12)), Read(1))
+    yield program(opened(A), Add(1, numbered(5)), Add(1, numbered(7, first=6)), Read(1))
+    yield program(
+        opened(A), Add(1, numbered(1)), Add(1, numbered(3, first=2)), Add(1, numbered(1, first=5)), Read(1)
+    )
+    yield program(opened(A), Add(1, varied(24)), Read(1))
+    yield program(opened(A), Add(1, tuple(reversed(varied(24)))), Read(1))
+    yield program(opened(A), Add(1, numbered(30)), Add(1, numbered(30, first=31)), Read(1))
+
+
+def _repeated(_effort: Effort) -> Iterator[Program]:
+    same = HumanMessage(content="m1")
+    shared = (
+        HumanMessage(content="m1", id="id-1"),
+        AIMessage(content="m2", id="id-1"),
+        HumanMessage(content="m3", id="id-1"),
+    )
+    yield program(opened(A), Add(1, (HumanMessage(content="m1"), HumanMessage(content="m1"))), Read(1))
+    yield program(opened(A), Add(1, (same, same, same)), Read(1))
+    yield program(opened(A), singly(1, (same, same)), Read(1))
+    yield program(opened(A), Add(1, numbered(2)), Add(1, numbered(2)), Read(1))
+    yield program(opened(A), Add(1, shared), Read(1))
+    yield program(opened(A), singly(1, shared), Read(1))
+    yield program(opened(A), Add(1, (same, AIMessage(content="m2"), same)), Read(1), Add(1, (same,)), Read(1))
+    with_id = HumanMessage(content="m1", id="id-1")
+    yield program(opened(A), singly(1, (with_id, with_id)), Read(1))
+
+
+def _elements_that_repeat() -> st.SearchStrategy[BaseMessage]:
+    return st.builds(
+        lambda cls, text, identity: cls(content=text, id=identity),
+        st.sampled_from((HumanMessage, AIMessage)),
+        st.sampled_from(("m1", "m2")),
+        st.sampled_from((None, "id-1", "id-2")),
+    )
+
+
+def _empty_batches(_effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Add(1, ()), Read(1))
+    yield program(opened(A), Add(1, numbered(3)), Add(1, ()), Read(1))
+    yield program(
+        opened(A), Add(1, numbered(1)), Add(1, (), container="tuple"), Add(1, numbered(1, first=2)), Read(1)
+    )
+    yield program(opened(A, A), Add(1, numbered(2)), Add(2, ()), Add(2, ()), Read(1), Read(2))
+
+
+def _containers(_effort: Effort) -> Iterator[Program]:
+    for container in ("tuple", "deque", "generator"):
+        for count in (1, 3, 40):
+            batch = Add(1, numbered(count, first=2), container=container)  # type: ignore[arg-type]
+            yield program(opened(A), Add(1, numbered(1)), batch, Read(1), fresh_read(2))
+
+
+def _convenience_calls(_effort: Effort) -> Iterator[Program]:
+    human, ai = HumanMessage(content="m1"), AIMessage(content="m2")
+    yield program(opened(A), Add(1, (human,), call="add_message"), Read(1))
+    yield program(opened(A), Add(1, (ai,), call="add_message"), Add(1, (human,), call="add_message"), Read(1))
+    yield program(opened(A), Add(1, (human,), call="add_user_message"), Read(1))
+    yield program(opened(A), Add(1, (ai,), call="add_ai_message"), Read(1))
+    yield program(opened(A), Add(1, (human,), call="add_user_message", text=True), Read(1))
+    yield program(opened(A), Add(1, (ai,), call="add_ai_message", text=True), Read(1))
+    yield program(
+        opened(A),
+        Add(1, (human,), call="add_user_message", text=True),
+        Add(1, (ai,), call="add_ai_message", text=True),
+        Add(1, numbered(2, first=3)),
+        Add(1, (HumanMessage(content="m5"),), call="add_message"),
+        Read(1),
+    )
+
+
+_THRESHOLDS = (64, 128, 256, 500, 1_000, 2_000)
+
+
+def _grown(batch: int) -> Program:
+    """A history read just past each common limit of pages and chunks."""
+    steps: list[Add | Read] = []
+    count = 0
+    for threshold in _THRESHOLDS:
+        while count <= threshold:
+            steps.append(Add(1, numbered(batch, first=count + 1)))
+            count += batch
+        steps.append(Read(1))
+    return program(opened(A), steps, fresh_read(2))
+
+
+def _lengths(effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Add(1, numbered(2_101)), Read(1), Add(1, numbered(2, first=2_102)), Read(1))
+    yield _grown(25 if effort == "quick" else 7)
+    for count in (26, 65, 101, 129, 257, 1_001):
+        yield program(opened(A), Add(1, numbered(count)), Read(1))
+    yield program(opened(A), singly(1, numbered(70)), Read(1))
+    large = tuple(HumanMessage(content=f"m{number} {filled(40_000)}") for number in range(1, 33))
+    yield program(opened(A), singly(1, large), Read(1))
+    yield program(opened(A), Add(1, large), Add(1, numbered(1)), Read(1))
+    if effort != "quick":
+        yield program(opened(A), singly(1, numbered(1_001)), Read(1))
+
+
+CHECKS = (
+    Check(
+        clause="ORD-1",
+        name="read returns messages in the order of adding",
+        cases=_single_adds,
+        draws=programs(sessions=1, handles=1, steps=12, operations=_ADD_AND_READ, batch_sizes=(1,)),
+    ),
+    Check(
+        clause="ORD-2",
+        name="add_messages keeps the order of a batch",
+        cases=_batches,
+        draws=programs(sessions=1, handles=1, steps=8, operations=_ADD_AND_READ, batch_sizes=(1, 2, 3, 5, 8)),
+    ),
+    Check(
+        clause="ORD-3",
+        name="add counts every message, equal or not",
+        cases=_repeated,
+        draws=programs(
+            sessions=1,
+            handles=1,
+            steps=6,
+            operations=_ADD_AND_READ,
+            batch_sizes=(1, 2, 4),
+            elements=_elements_that_repeat(),
+        ),
+    ),
+    Check(clause="ORD-4", name="add of an empty batch changes nothing", cases=_empty_batches),
+    Check(clause="ORD-5", name="add reads any sequence once", cases=_containers),
+    Check(clause="ORD-6", name="convenience calls append exactly one message", cases=_convenience_calls),
+    Check(
+        clause="ORD-6",
+        name="convenience calls make the right class of a text",
+        lens=Lens(view="class"),
+        cases=_convenience_calls,
+    ),
+    Check(clause="ORD-7", name="read returns everything at every length", cases=_lengths),
+)

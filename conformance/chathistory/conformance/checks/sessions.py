@@ -1,0 +1,316 @@
+"""ISO: sessions don't touch each other, whatever they are called and whatever goes wrong in one of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._payloads import UNSTORABLE
+from chathistory.conformance._program import (
+    Add,
+    Cancel,
+    Clear,
+    Open,
+    Program,
+    Read,
+    Step,
+    is_unique,
+    program,
+)
+from chathistory.conformance._report import Effort
+from chathistory.conformance._session_ids import COLLIDING_SESSIONS, HOSTILE_SESSIONS
+from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened
+from chathistory.conformance.strategies import programs
+
+_OTHERS = Lens(foreign_only=True, stable=True)
+
+
+def rich(label: str) -> tuple[BaseMessage, ...]:
+    """Messages with something in most fields, so that a change to any of them shows."""
+    return (
+        HumanMessage(
+            content=f"{label} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}
+        ),
+        AIMessage(
+            content=f"{label} calls",
+            tool_calls=[{"name": "look", "args": {"at": label}, "id": "call"}],
+            response_metadata={"model": "m"},
+        ),
+        ToolMessage(content=f"{label} found", tool_call_id="call", artifact={"rows": [1, 2]}),
+    )
+
+
+def _several_sessions(_effort: Effort) -> Iterator[Program]:
+    reads = [Read(1), Read(2), Read(3)]
+    yield program(
+        opened(A, B, C), Add(1, rich("a")), Read(1), Add(2, rich("b")), reads, Add(3, rich("c")), reads
+    )
+    yield program(
+        opened(A, B, C),
+        Add(1, rich("a")),
+        Add(2, rich("b")),
+        reads,
+        Add(1, numbered(2)),
+        reads,
+        Add(2, ()),
+        reads,
+    )
+    yield program(opened(A), Add(1, rich("a")), Read(1), Open(2, B), Read(2), Clear(2), Read(2), Read(1))
+    yield program(
+        opened(A, B), Add(1, numbered(3)), Read(1), Add(2, numbered(120, first=4)), Read(1), Read(2)
+    )
+
+
+def _colliding(ids: Iterable[str]) -> Program:
+    """Every session gets a message of its own; then each is cleared in turn, and all are read."""
+    names = list(ids)
+    handles = range(1, len(names) + 1)
+    reads = [Read(handle) for handle in handles]
+    adds = [Add(handle, (HumanMessage(content=f"of {handle}"),)) for handle in handles]
+    clears: list[Step] = []
+    for handle in handles:
+        clears += [Clear(handle), *reads]
+    return program(opened(*names), adds, reads, clears)
+
+
+def _collisions(_effort: Effort) -> Iterator[Program]:
+    for collision in COLLIDING_SESSIONS:
+        yield _colliding(collision.ids)
+
+
+def with_plain_ids(failing: Program) -> Iterator[Program]:
+    """The same program with ids that nothing could confuse."""
+    plain = {
+        name: f"{{run}}-plain-{'abcdefghijklmnopqrstuvwxyz'[n % 26]}{n}"
+        for n, name in enumerate(failing.sessions())
+    }
+    yield Program(
+        tuple(
+            replace(step, session=plain[step.session]) if isinstance(step, Open) else step
+            for step in failing.steps
+        )
+    )
+
+
+def _many_handles(_effort: Effort) -> Iterator[Program]:
+    early = [Open(1, A), Open(2, A), Open(3, A)]
+    yield program(
+        early, Add(1, numbered(1)), Read(2), Add(3, numbered(2, first=2)), Read(1), Read(2), fresh_read(4)
+    )
+    yield program(early, [Read(1), Read(2), Read(3)], Add(2, numbered(2)), [Read(1), Read(2), Read(3)])
+    yield program(
+        Open(1, A),
+        Add(1, numbered(2)),
+        Open(2, A),
+        Add(2, numbered(1, first=3)),
+        Read(1),
+        Read(2),
+        fresh_read(3),
+    )
+    yield program(
+        early,
+        Add(1, numbered(1)),
+        Add(2, numbered(1, first=2)),
+        Add(3, numbered(1, first=3)),
+        Read(3),
+        Read(1),
+    )
+    yield program(
+        early,
+        Add(1, numbered(2)),
+        Read(2),
+        Read(3),
+        Clear(1),
+        Read(2),
+        Read(3),
+        Add(3, numbered(1, first=3)),
+        Read(1),
+        Read(2),
+    )
+
+
+def through_one_handle(failing: Program) -> Iterator[Program]:
+    """The same program with a single handle for each session."""
+    first: dict[str, int] = {}
+    handle_of: dict[int, int] = {}
+    steps: list[Step] = []
+    for step in failing.steps:
+        if isinstance(step, Open):
+            handle_of[step.handle] = first.setdefault(step.session, step.handle)
+            if handle_of[step.handle] == step.handle:
+                steps.append(step)
+        elif isinstance(step, Add | Read | Clear):
+            steps.append(replace(step, handle=handle_of[step.handle]))
+        else:
+            steps.append(step)
+    yield Program(tuple(steps))
+
+
+def _unwritten(_effort: Effort) -> Iterator[Program]:
+    yield program(opened(A), Read(1), Read(1), fresh_read(2))
+    yield program(opened(A), Clear(1), Read(1), Clear(1), Read(1))
+    yield program(opened(A), Read(1), Clear(1), Read(1), Add(1, numbered(1)), Read(1), fresh_read(2))
+    yield program(
+        opened(A, "{run}-ab", "{run}"),
+        Read(2),
+        Read(3),
+        Clear(3),
+        Add(1, numbered(1)),
+        Read(2),
+        Read(3),
+        Read(1),
+    )
+
+
+def _hostile(_effort: Effort) -> Iterator[Program]:
+    for hostile in HOSTILE_SESSIONS:
+        bystander = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1)]
+        hostile_steps: list[Step] = [Open(2, hostile.session), Read(2), Add(2, numbered(2)), Read(2), Read(1)]
+        again: list[Step] = [Open(3, hostile.session), Read(3), Add(3, numbered(1, first=3)), Read(2)]
+        ending: list[Step] = (
+            [Clear(3), Read(2), Read(3), Read(1)] if is_unique(hostile.session) else [Read(1)]
+        )
+        yield program(bystander, hostile_steps, again, ending, fresh_read(4, "{run}-bystander"))
+
+
+_PARTITIONS = (
+    ("{run}_a", "{run}_b", "{run}"),
+    ("{run}_a", "{run}_A"),
+    ("{run}_a", "{run}_ab", "{run}_"),
+    ("{run}:", "{run}"),
+    ("{run}%", "{run}_", "{run}*"),
+)
+
+
+def _partitions(_effort: Effort) -> Iterator[Program]:
+    for names in _PARTITIONS:
+        opens = [Open(number, "{run}-a", partition=name) for number, name in enumerate(names, start=1)]
+        yield _in_partitions(opens)
+    shifted = [
+        Open(1, "b{run}", partition="{run}a"),
+        Open(2, "{run}", partition="{run}ab"),
+        Open(3, ":b{run}", partition="{run}a"),
+        Open(4, "b{run}", partition="{run}a:"),
+    ]
+    yield _in_partitions(shifted)
+
+
+def _in_partitions(opens: list[Open]) -> Program:
+    reads = [Read(step.handle) for step in opens]
+    adds = [Add(step.handle, (HumanMessage(content=f"of {step.handle}"),)) for step in opens]
+    return program(opens, adds, reads, Add(1, rich("first")), reads, Clear(1), reads)
+
+
+def _needs_partitions(backend: Backend) -> str:
+    return "" if backend.in_partition else "the backend offers no partitions (Backend.in_partition)"
+
+
+def bad_adds(handle: int) -> list[Add]:
+    """Adds of single items that a store refuses, each for another reason."""
+    values = {value.name: value.value for value in UNSTORABLE}
+    texts = ("a\x00b", "a\ud800b")
+    return [
+        Add(handle, (None,)),
+        *(
+            Add(handle, (HumanMessage(content="bad", additional_kwargs={"value": values[name]}),))
+            for name in ("nan", "bytes", "set", "object", "datetime", "colliding keys 1")
+        ),
+        *(Add(handle, (HumanMessage(content=text),)) for text in texts),
+        Add(handle, ("text",), call="add_message"),
+    ]
+
+
+def _refused_beside(_effort: Effort) -> Iterator[Program]:
+    for bad in bad_adds(2):
+        beside = [Add(1, numbered(1)), bad, Read(1), Add(1, numbered(1, first=2)), Read(1)]
+        yield program(opened(A, B), Add(2, rich("b")), beside, fresh_read(3))
+    every_bad = list(itertools.chain.from_iterable([bad, Read(1)] for bad in bad_adds(2)))
+    yield program(
+        opened(A, B), Add(1, numbered(1)), Read(1), every_bad, Add(1, numbered(1, first=2)), Read(1)
+    )
+
+
+def _cancelled_beside(_effort: Effort) -> Iterator[Program]:
+    for turns in (0, 1, 2, 3, 5, 8):
+        cancels = [Cancel(2, numbered(count, first=10), turns) for count in (1, 3)] + [Cancel(2, (), turns)]
+        for cancel in cancels:
+            add, again = Add(1, numbered(1), mode="async"), Add(1, numbered(1, first=2), mode="async")
+            yield program(
+                opened(A, B),
+                add,
+                cancel,
+                Read(1, "async"),
+                again,
+                Read(1, "async"),
+                fresh_read(3, mode="async"),
+            )
+
+
+def without_refusals(failing: Program) -> Iterator[Program]:
+    """The same program without the adds that are refused or cancelled."""
+    bad = [step for step in failing.steps if isinstance(step, Add) and step in bad_adds(step.handle)]
+    yield Program(tuple(step for step in failing.steps if step not in bad and not isinstance(step, Cancel)))
+
+
+CHECKS = (
+    Check(
+        clause="ISO-1",
+        name="operations leave other sessions as they are",
+        lens=_OTHERS,
+        cases=_several_sessions,
+        draws=programs(
+            sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)
+        ),
+    ),
+    Check(
+        clause="ISO-2",
+        name="session ids are compared exactly",
+        lens=_OTHERS,
+        cases=_collisions,
+        controls=with_plain_ids,
+    ),
+    Check(
+        clause="ISO-3",
+        name="all handles on a session see one history",
+        cases=_many_handles,
+        draws=programs(
+            sessions=1, handles=5, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)
+        ),
+        controls=through_one_handle,
+    ),
+    Check(clause="ISO-4", name="unwritten sessions are empty and stay so", cases=_unwritten, baseline=False),
+    Check(
+        clause="ISO-5",
+        name="hostile ids work exactly or are refused",
+        lens=Lens(stable=True),
+        cases=_hostile,
+        controls=with_plain_ids,
+    ),
+    Check(
+        clause="ISO-6",
+        name="partitions isolate as sessions do",
+        lens=_OTHERS,
+        cases=_partitions,
+        needs=_needs_partitions,
+    ),
+    Check(
+        clause="ISO-7",
+        name="a refused operation leaves other sessions alone",
+        lens=Lens(stable=True, recovery=True),
+        cases=_refused_beside,
+        controls=without_refusals,
+    ),
+    Check(
+        clause="ISO-7",
+        name="a cancelled operation leaves other sessions alone",
+        lens=Lens(stable=True, recovery=True),
+        cases=_cancelled_beside,
+        controls=without_refusals,
+        modes=frozenset({"async"}),
+    ),
+)

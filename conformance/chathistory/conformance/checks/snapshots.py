@@ -1,0 +1,175 @@
+"""SNP: what callers hold is theirs, what is stored is the store's; neither changes the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._program import (
+    Add,
+    AddBack,
+    Assign,
+    Edit,
+    EditKind,
+    Program,
+    Read,
+    Step,
+    program,
+)
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, B, Check, fresh_read, numbered, opened
+
+_LIST_EDITS: tuple[EditKind, ...] = ("append", "pop", "reverse", "clear")
+_MESSAGE_EDITS: tuple[EditKind, ...] = ("content", "field", "nested", "deep")
+
+
+def _deep_messages() -> tuple[BaseMessage, ...]:
+    """Messages with lists and dicts in every place that may hold them; each also alone comes first once."""
+    return (
+        HumanMessage(content="m1", additional_kwargs={"outer": {"inner": "kept", "list": [{"a": 1}]}}),
+        AIMessage(
+            content=[{"type": "text", "text": "m2", "extras": {"a": [1]}}],
+            tool_calls=[{"name": "f", "args": {"a": {"b": [1]}}, "id": "1", "type": "tool_call"}],
+            response_metadata={"a": {"b": [1]}},
+            usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+        ),
+        ToolMessage(content="m3", tool_call_id="1", artifact={"rows": [[1], {"a": 2}]}),
+        HumanMessage(content="m4", note={"a": [{"b": 1}]}),  # type: ignore[call-arg]
+    )
+
+
+def _edited_lists(_effort: Effort) -> Iterator[Program]:
+    for edit in _LIST_EDITS:
+        yield program(
+            opened(A), Add(1, numbered(3)), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2)
+        )
+        yield program(
+            opened(A, A),
+            Add(1, numbered(2)),
+            Read(2),
+            Read(1),
+            Edit(1, "result", edit),
+            Read(2),
+            Add(2, numbered(1, first=3)),
+            Read(1),
+        )
+    yield program(opened(A), Read(1), Edit(1, "result", "append"), Read(1), Add(1, numbered(1)), Read(1))
+    yield program(opened(A), Add(1, numbered(1)), Read(1), Add(1, numbered(1, first=2)), Read(1))
+
+
+def _edited_results(_effort: Effort) -> Iterator[Program]:
+    for edit in _MESSAGE_EDITS:
+        for first in range(4):
+            batch = _deep_messages()[first:]
+            yield program(opened(A), Add(1, batch), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2))
+    yield program(
+        opened(A, A), Add(1, _deep_messages()), Read(1), Read(2), Edit(2, "result", "deep"), Read(1)
+    )
+
+
+def _edited_arguments(_effort: Effort) -> Iterator[Program]:
+    for edit in (*_LIST_EDITS, *_MESSAGE_EDITS):
+        for first in range(4):
+            batch = _deep_messages()[first:]
+            yield program(opened(A), Add(1, batch), Edit(1, "argument", edit), Read(1), fresh_read(2))
+    yield program(
+        opened(A), Add(1, numbered(1)), Add(1, _deep_messages()), Edit(1, "argument", "deep"), Read(1)
+    )
+    single = Add(1, (_deep_messages()[0],), call="add_message")
+    yield program(opened(A), single, Edit(1, "argument", "deep"), Read(1))
+
+
+def without_edits(failing: Program) -> Iterator[Program]:
+    """The same program without its edits."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, Edit)))
+
+
+def _arguments(_effort: Effort) -> Iterator[Program]:
+    unsorted = (*reversed(numbered(4)), HumanMessage(content="m1", id="id"), *_deep_messages())
+    yield program(opened(A), Add(1, numbered(1)), Add(1, unsorted), Add(1, numbered(3)), Read(1))
+    yield program(opened(A), Add(1, ()), Add(1, numbered(2), container="tuple"), Read(1))
+    for call in ("add_message", "add_user_message"):
+        yield program(opened(A), Add(1, (_deep_messages()[0],), call=call), Read(1))  # type: ignore[arg-type]
+    yield program(opened(A), Add(1, (AIMessage(content="m1"),), call="add_ai_message"), Read(1))
+
+
+def _assigned(_effort: Effort) -> Iterator[Program]:
+    for old, new in ((3, 2), (2, 3), (2, 0), (0, 2), (2, 2), (40, 130)):
+        fresh = Assign(1, numbered(new, first=101))
+        yield program(opened(A), Add(1, numbered(old)), fresh, Read(1), fresh_read(2))
+    yield program(
+        opened(A), Add(1, numbered(2)), Assign(1, numbered(1, first=3)), Add(1, numbered(1, first=4)), Read(1)
+    )
+    yield program(
+        opened(A, A), Add(1, numbered(2)), Read(2), Assign(2, numbered(1, first=3)), Read(1), Read(2)
+    )
+    yield program(
+        opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Assign(1, ()), Read(2), Read(1)
+    )
+
+
+def _doubled(_effort: Effort) -> Iterator[Program]:
+    for count in (1, 2, 3, 60):
+        yield program(opened(A), Add(1, numbered(count)), AddBack(1), Read(1), fresh_read(2))
+    yield program(opened(A), AddBack(1), Read(1))
+    yield program(opened(A), Add(1, numbered(2)), AddBack(1), AddBack(1), Read(1))
+
+
+def without_adding_back(failing: Program) -> Iterator[Program]:
+    """The same program without adding what was read, and with equal messages added in its place."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, AddBack)))
+    steps: list[Step] = []
+    added: tuple[BaseMessage, ...] = ()
+    for step in failing.steps:
+        adding = Add(step.handle, added) if isinstance(step, AddBack) else step
+        added += adding.messages if isinstance(adding, Add) else ()
+        steps.append(adding)
+    yield Program(tuple(steps))
+
+
+def without_assignments(failing: Program) -> Iterator[Program]:
+    """The same program without its assignments, and with adds in their place."""
+    yield Program(tuple(step for step in failing.steps if not isinstance(step, Assign)))
+    yield Program(
+        tuple(Add(step.handle, step.messages) if isinstance(step, Assign) else step for step in failing.steps)
+    )
+
+
+CHECKS = (
+    Check(
+        clause="SNP-1",
+        name="read returns a list of the caller's own",
+        lens=Lens(results=True),
+        cases=_edited_lists,
+        controls=without_edits,
+    ),
+    Check(
+        clause="SNP-2",
+        name="read returns messages of the caller's own",
+        lens=Lens(view="full"),
+        cases=_edited_results,
+        controls=without_edits,
+    ),
+    Check(
+        clause="SNP-3",
+        name="what is stored is not what was handed in",
+        lens=Lens(view="full"),
+        cases=_edited_arguments,
+        controls=without_edits,
+    ),
+    Check(
+        clause="SNP-4",
+        name="add leaves its argument as it was",
+        lens=Lens(view="readable", arguments=True),
+        cases=_arguments,
+    ),
+    Check(
+        clause="SNP-5", name="assignment replaces or raises", cases=_assigned, controls=without_assignments
+    ),
+    Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
+)
+
+assert set(get_args(EditKind)) == {*_LIST_EDITS, *_MESSAGE_EDITS}  # noqa: S101 -- a new kind needs a case here

@@ -1,0 +1,101 @@
+"""The reference room: the clauses as data, the pure model, the in-memory history, the message codec.
+
+Imports langchain-core only. Everything public is named here.
+"""
+
+from chathistory.reference._clauses import (
+    CLAUSES,
+    FAMILIES,
+    PROFILES,
+    Clause,
+    Family,
+    Level,
+    Profile,
+    clause,
+    select,
+)
+from chathistory.reference._codec import (
+    MESSAGE_CLASSES,
+    check_batch,
+    copy_batch,
+    copy_messages,
+    decode,
+    encode,
+    encode_batch,
+    from_plain,
+)
+from chathistory.reference._errors import (
+    ChatHistoryError,
+    DamagedMessageError,
+    NotAMessageError,
+    StoreError,
+    UnknownClauseError,
+    UnstorableValueError,
+)
+from chathistory.reference._memory import (
+    InMemoryChatHistoryStore,
+    InMemoryChatMessageHistory,
+    RecordedOperation,
+)
+from chathistory.reference._model import (
+    KEEP_EVERYTHING,
+    UNWRITTEN,
+    Add,
+    Clear,
+    Messages,
+    Operation,
+    Read,
+    Replace,
+    Rules,
+    Session,
+    State,
+    step,
+    step_session,
+)
+from chathistory.reference._values import Difference, fields_of, first_difference, same_value
+
+__all__ = [
+    "CLAUSES",
+    "FAMILIES",
+    "KEEP_EVERYTHING",
+    "MESSAGE_CLASSES",
+    "PROFILES",
+    "UNWRITTEN",
+    "Add",
+    "ChatHistoryError",
+    "Clause",
+    "Clear",
+    "DamagedMessageError",
+    "Difference",
+    "Family",
+    "InMemoryChatHistoryStore",
+    "InMemoryChatMessageHistory",
+    "Level",
+    "Messages",
+    "NotAMessageError",
+    "Operation",
+    "Profile",
+    "Read",
+    "RecordedOperation",
+    "Replace",
+    "Rules",
+    "Session",
+    "State",
+    "StoreError",
+    "UnknownClauseError",
+    "UnstorableValueError",
+    "check_batch",
+    "clause",
+    "copy_batch",
+    "copy_messages",
+    "decode",
+    "encode",
+    "encode_batch",
+    "fields_of",
+    "first_difference",
+    "from_plain",
+    "same_value",
+    "select",
+    "step",
+    "step_session",
+]

@@ -1,0 +1,495 @@
+"""Histories that break ASY: async forms that differ, block, or don't survive cancels, tasks and loops."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any, TypeVar
+
+from langchain_core.messages import BaseMessage
+from tests.mutants._base import PLAIN, JsonHistory, Steps, Store, TableHistory
+from tests.mutants._planted import mutant
+from tests.mutants.atomicity import OneWriter
+from typing_extensions import override
+
+T = TypeVar("T")
+
+# ASY-1
+
+
+@mutant("ASY-1", hardness="data", operations=2)
+class ReversesAsyncBatches(JsonHistory):
+    """Requests gathered in the wrong order."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await self._arun(self._add(self._encode(messages)[::-1]))
+
+
+@mutant("ASY-1", "ERR-2", hardness="data", operations=2)
+class LosesTheLastOfAnAsyncBatch(JsonHistory):
+    """Messages are sent when the next one comes, and nothing comes after the last."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await self._arun(self._add(items[:-1] or items))
+
+
+@mutant("ASY-1", "ERR-2", hardness="obvious", operations=3)
+class ForgetsAnAsyncClear(JsonHistory):
+    """An await is missing, so the statement is made and never sent."""
+
+    @override
+    async def aclear(self) -> None:
+        await asyncio.sleep(0)
+
+
+@mutant("ASY-1", hardness="data", operations=2)
+class ReadsAnAsyncPageOf100(JsonHistory):
+    """The async driver pages, and the sync one doesn't."""
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        return (await self._arun(self._read()))[:100]
+
+
+@mutant("ASY-1", "VAL-3", hardness="data", operations=2)
+class DropsIdsInAsyncReads(JsonHistory):
+    """The async form is a second implementation that has drifted from the first."""
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        messages = await self._arun(self._read())
+        for message in messages:
+            message.id = None
+        return messages
+
+
+@mutant("ASY-1", "ERR-1", hardness="data", operations=1)
+class ChecksNothingInAsyncAdds(JsonHistory):
+    """The check was added to the sync form only; the async one skips what it can't encode."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        good = [message for message in messages or () if isinstance(message, BaseMessage)]
+        await self._arun(self._add(self._encode(good)))
+
+
+@mutant("ASY-1", "ASY-2", "ERR-2", "CON-4", hardness="timing")
+class ForgetsToAwaitAnAdd(JsonHistory):
+    """create_task(...), and return."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        task = asyncio.create_task(self._later(items))
+        self.store.notes[task] = None
+        task.add_done_callback(self.store.notes.pop)
+
+    async def _later(self, items: list[Any]) -> None:
+        await asyncio.sleep(0.003)
+        await self._arun(self._add(items))
+
+
+# ASY-2
+
+
+@mutant("ASY-2", "ASY-1", hardness="stateful", operations=2)
+class KeepsAsyncMessagesApart(JsonHistory):
+    """An in-memory database is opened once by each driver, so there are two of them."""
+
+    claims = PLAIN
+
+    def _other(self) -> JsonHistory:
+        store = self.store.notes.setdefault("async", Store())
+        store.latency = self.store.latency
+        return JsonHistory(self.session_id, store, partition=self.partition)
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await self._other().aadd_messages(messages)
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        return await self._other().aget_messages()
+
+    @override
+    async def aclear(self) -> None:
+        await self._other().aclear()
+
+
+@mutant("ASY-2", "ERR-2", hardness="stateful", operations=2)
+class BuffersAsyncAdds(JsonHistory):
+    """Async adds are gathered, and sent before the next async read or clear."""
+
+    claims = PLAIN
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await asyncio.sleep(self.store.latency)
+        with self.store.lock:
+            self.store.notes.setdefault(self._key(), []).extend(items)
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        self._flush()
+        return await super().aget_messages()
+
+    @override
+    async def aclear(self) -> None:
+        self._flush()
+        await super().aclear()
+
+    def _flush(self) -> None:
+        with self.store.lock:
+            if self._key() in self.store.notes:
+                self._append(self.store.notes.pop(self._key()))
+
+
+@mutant("ASY-2", "ISO-3", hardness="stateful", operations=3)
+class CachesAsyncReads(JsonHistory):
+    """The cache of the async path is emptied by the writes of the async path only."""
+
+    claims = PLAIN
+    _cached: list[BaseMessage] | None = None
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        if self._cached is None:
+            self._cached = await super().aget_messages()
+        return deepcopy(self._cached)
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await super().aadd_messages(messages)
+        self._cached = None
+
+    @override
+    async def aclear(self) -> None:
+        await super().aclear()
+        self._cached = None
+
+
+@mutant("ASY-2", "ISO-3", hardness="stateful", operations=3)
+class ReadsAnOldSnapshotAsynchronously(TableHistory):
+    """The async connection stays in the transaction of its first read until it writes."""
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        await asyncio.sleep(self.store.latency)
+        with self.store.lock:
+            reader = self._reader()
+            if not reader.in_transaction:
+                reader.execute("BEGIN")
+            values = {"partition": self.partition, "session_id": self.session_id}
+            rows = reader.execute(self.SELECT.format(where=self.WHERE), values).fetchall()
+        return [self._load(item) for (item,) in rows]
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await super().aadd_messages(messages)
+        self._commit()
+
+    @override
+    async def aclear(self) -> None:
+        await super().aclear()
+        self._commit()
+
+    def _commit(self) -> None:
+        with self.store.lock:
+            self._reader().commit()
+
+    def _reader(self) -> sqlite3.Connection:
+        if "reader" not in self.store.notes:
+            self.store.notes["reader"] = self.store.connect()
+        return self.store.notes["reader"]  # type: ignore[no-any-return]
+
+
+# ASY-3
+
+
+@mutant("ASY-3", hardness="timing", operations=1)
+class BlocksTheLoop(JsonHistory):
+    """A sync driver, called in an async method: as slow as the store."""
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        return self._run(steps)
+
+
+@mutant("ASY-3", hardness="timing", operations=1)
+class BlocksTheLoopFor20Ms(JsonHistory):
+    """time.sleep between two attempts."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 -- the defect
+        await super().aadd_messages(messages)
+
+
+@mutant("ASY-3", hardness="timing", operations=1)
+class BlocksTheLoopFor200Ms(JsonHistory):
+    """The first async call of a handle resolves a name and connects, synchronously."""
+
+    _connected = False
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if not self._connected:
+            time.sleep(0.2)  # noqa: ASYNC251 -- the defect
+            self._connected = True
+        return await super()._arun(steps)
+
+
+@mutant("ASY-3", hardness="timing", operations=1)
+class BlocksTheLoopToClear(JsonHistory):
+    """Adds and reads are async; clear was forgotten."""
+
+    @override
+    async def aclear(self) -> None:
+        self.clear()
+
+
+@mutant("ASY-3", hardness="timing", operations=2)
+class BlocksTheLoopWhileAThreadWrites(JsonHistory):
+    """One threading lock for both forms, which a sync call holds for as long as its store takes."""
+
+    def _run(self, steps: Steps[T]) -> T:
+        with self._mutex():
+            return super()._run(steps)
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        with self._mutex():
+            pass
+        return await super()._arun(steps)
+
+    def _mutex(self) -> threading.Lock:
+        return self.store.notes.setdefault("mutex", threading.Lock())  # type: ignore[no-any-return]
+
+
+# ASY-4
+
+
+@mutant("ASY-4", hardness="timing", operations=2)
+class StoresHalfOfACancelledAdd(JsonHistory):
+    """What was gathered is flushed in a finally, whatever it is by then."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        gathered: list[Any] = []
+        try:
+            for item in items:
+                gathered.append(item)
+                yield self.store.latency
+        finally:
+            with self._transaction():
+                self._append(gathered)
+
+
+@mutant("ASY-4", "CLR-1", hardness="timing", operations=3)
+class ClearsHalfWhenCancelled(JsonHistory):
+    """A clear deletes page by page, and stops where it is cancelled."""
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        try:
+            yield 0
+        except GeneratorExit:
+            with self._transaction():
+                items = self._items()
+                self._put(items[len(items) // 2 :])
+            raise
+        with self._transaction():
+            self._erase()
+
+
+@mutant("ASY-4", "ISO-7", hardness="timing", operations=2)
+class KeepsItsLockWhenCancelled(OneWriter):
+    """The lock is released after the await, and not in a finally; others give up after a second."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._turn()
+        yield from super()._add(items)
+        self._done()
+
+    def _turn(self) -> Steps[None]:
+        patience = time.monotonic() + 1
+        for pause in super()._turn():
+            if time.monotonic() > patience:
+                raise TimeoutError(f"session {self.session_id!r}: the lock was not to be had")
+            yield pause
+
+
+@mutant("ASY-4", "CON-4", hardness="timing", operations=3)
+class KeepsThePlaceOfACancelledWaiter(JsonHistory):
+    """Writers queue up by tickets; the ticket of one that was cancelled in the queue is never called."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        with self.store.lock:
+            queue = self.store.notes.setdefault(self._key(), {"next": 0, "called": 0})
+            ticket = queue["next"]
+            queue["next"] += 1
+        patience = time.monotonic() + 1
+        while queue["called"] < ticket:
+            yield 0.0005
+            if time.monotonic() > patience:
+                raise TimeoutError(f"session {self.session_id!r}: the lock was not to be had")
+        try:
+            yield 0.001
+            yield from super()._add(items)
+        finally:
+            queue["called"] += 1
+
+
+@mutant("ASY-4", hardness="timing", operations=2)
+class BreaksAHandleWhenCancelled(JsonHistory):
+    """The connection is closed in the middle of a reply, and the handle doesn't open another."""
+
+    _broken = False
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if self._broken:
+            raise ConnectionError(f"session {self.session_id!r}: the connection is closed")
+        try:
+            return await super()._arun(steps)
+        except asyncio.CancelledError:
+            self._broken = True
+            raise
+
+
+@mutant("ASY-4", hardness="timing", operations=2)
+class ReadsTheReplyToACancelledCall(JsonHistory):
+    """The reply to a cancelled add is still on its way, and the next read takes it for its own."""
+
+    _replies = 0
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        try:
+            return await super()._arun(steps)
+        except asyncio.CancelledError:
+            self._replies += 1
+            raise
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if self._replies:
+            self._replies -= 1
+            return []
+        return items
+
+
+# ASY-5
+
+
+@mutant("ASY-5", hardness="timing", operations=2)
+class RefusesASecondTask(JsonHistory):
+    """One connection per handle, and a driver that takes one operation at a time."""
+
+    _busy = False
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if self._busy:
+            raise RuntimeError(f"session {self.session_id!r}: another operation is in progress")
+        self._busy = True
+        try:
+            return await super()._arun(steps)
+        finally:
+            self._busy = False
+
+
+@mutant("ASY-5", "CON-1", hardness="timing", operations=3)
+class MixesUpTasks(JsonHistory):
+    """What a task is about to write waits on the handle, where the next task overwrites it."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._about_to_write = self._encode(messages)
+        await asyncio.sleep(self.store.latency)
+        await self._arun(self._add(self._about_to_write))
+
+
+@mutant("ASY-5", "CON-1", hardness="timing", operations=3)
+class LosesGatheredAdds(JsonHistory):
+    """Read, await, and write everything back; the sync form takes a lock."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await asyncio.sleep(self.store.latency)
+        if items:
+            before = self._items()
+            await asyncio.sleep(0.0005)
+            with self.store.lock:
+                self._put([*before, *items])
+
+
+@mutant("ASY-5", "CON-5", "CON-1", hardness="timing", operations=3)
+class SetsUpOncePerTask(JsonHistory):
+    """The first call of a handle makes the table, unless there is one; two tasks both find none."""
+
+    _ready = False
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if not self._ready and self._key() not in self.store.lists:
+            await asyncio.sleep(0.001)
+            with self.store.lock:
+                self._put([])
+            self._ready = True
+        await self._arun(self._add(items))
+
+
+# ASY-6
+
+
+class _RemembersItsLoop(JsonHistory):
+    """Is bound to the event loop in which a handle is first used."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def _is_another_loop(self) -> bool:
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop is not asyncio.get_running_loop()
+
+
+@mutant("ASY-6", hardness="stateful", operations=2)
+class CallsAClosedLoop(_RemembersItsLoop):
+    """The driver's transport belongs to the first loop: "Event loop is closed"."""
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if self._is_another_loop() and self._loop:
+            self._loop.call_soon(lambda: None)
+        return await super()._arun(steps)
+
+
+@mutant("ASY-6", hardness="stateful", operations=2)
+class AwaitsAFutureOfAnotherLoop(_RemembersItsLoop):
+    """A lock made in the first loop: "attached to a different loop"."""
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if self._is_another_loop() and self._loop:
+            await self._loop.create_future()
+        return await super()._arun(steps)
+
+
+@mutant("ASY-6", "ERR-2", hardness="stateful", operations=3)
+class LosesWritesOfAnotherLoop(_RemembersItsLoop):
+    """Writes go to a queue whose consumer runs in the first loop."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await self._arun(self._add([] if self._is_another_loop() else items))
+
+
+@mutant("ASY-6", hardness="stateful", operations=2)
+class HangsInAnotherLoop(_RemembersItsLoop):
+    """The reply is awaited, and the loop that would bring it is gone: for ever."""
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        while self._is_another_loop():  # noqa: ASYNC110 -- nothing will ever set an event
+            await asyncio.sleep(0.05)
+        return await super()._arun(steps)

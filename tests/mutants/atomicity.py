@@ -1,0 +1,198 @@
+"""Histories that break ATM: batches and assignments that take effect in part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from langchain_core.messages import BaseMessage
+from tests.mutants._base import JsonHistory, RecordHistory, Steps
+from tests.mutants._planted import mutant
+from tests.mutants._values import is_batch
+from typing_extensions import override
+
+# ATM-1
+
+
+@mutant("ATM-1", "VAL-6", hardness="data", operations=2)
+class StoresUpToTheBadOne(JsonHistory):
+    """Messages are encoded one by one while they are written."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        return self._batch(messages)
+
+    def _append(self, items: list[Any]) -> None:
+        for message in items:
+            super()._append([self._encode_one(message)])
+
+
+@mutant("ATM-1", "ERR-1", hardness="data", operations=2)
+class StoresUpToWhatIsNoMessage(JsonHistory):
+    """Each item is checked when its turn comes, and stored at once."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        good: list[Any] = []
+        try:
+            for message in messages if is_batch(messages) else super()._batch(messages):
+                good += super()._batch([message])
+        except TypeError:
+            self._run(self._add(self._encode(good)))
+            raise
+        return good
+
+
+@mutant("ATM-1", hardness="data", operations=2)
+class StoresChunksOf25UpToTheBadOne(JsonHistory):
+    """A long batch is sent in pieces of 25, each of which is checked when it is sent."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        return self._batch(messages)
+
+    def _append(self, items: list[Any]) -> None:
+        for start in range(0, len(items), 25):
+            super()._append([self._encode_one(message) for message in items[start : start + 25]])
+
+
+@mutant("ATM-1", "SNP-5", hardness="stateful", operations=3)
+class ClearsBeforeAnAssignmentFails(JsonHistory):
+    """The setter is clear and add_messages, in this order."""
+
+    def _assign(self, messages: Iterable[BaseMessage]) -> None:
+        self.clear()
+        self.add_messages(messages)
+
+
+@mutant("ATM-1", hardness="stateful", operations=3)
+class RollsBackTooFar(JsonHistory):
+    """A refusal rolls back to the last savepoint, which lies before the previous batch."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self.store.notes["last", self._key()] = len(items)
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        with self._transaction():
+            if count := self.store.notes.pop(("last", self._key()), 0):
+                self._put(self._items()[:-count])
+        super()._refuse(kind, cause)
+
+
+@mutant("ATM-1", "ASY-1", hardness="data", operations=2)
+class StoresAnAsyncBatchUpToTheBadOne(JsonHistory):
+    """The async form is a loop over the messages."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items: list[Any] = []
+        try:
+            items.extend(self._encode_one(message) for message in self._batch(messages))
+        finally:
+            await self._arun(self._add(items))
+
+
+# ATM-2 and ATM-3
+
+
+class _OneByOne(JsonHistory):
+    """Stores a batch message by message, with a pause after the first."""
+
+    window: float
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        for place, item in enumerate(items):
+            yield from super()._add([item])
+            yield 0 if place else self.window
+
+
+@mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
+class WritesOneByOneIn200Us(_OneByOne):
+    """A loop of inserts, each committed, in a store on the same machine."""
+
+    window = 0.0002
+
+
+@mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
+class WritesOneByOneIn2Ms(_OneByOne):
+    """A loop of inserts, each committed, in a store next door."""
+
+    window = 0.002
+
+
+@mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
+class WritesOneByOneIn20Ms(_OneByOne):
+    """A loop of inserts, each committed, in a store overseas."""
+
+    window = 0.02
+
+
+@mutant("ATM-2", "CON-3", "CON-4", hardness="timing")
+class TakesNumbersOneByOne(RecordHistory):
+    """Each message of a batch draws its number from a sequence; the rows appear together."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        numbers = []
+        for _ in items:
+            with self.store.lock:
+                numbers.append(self.store.notes.get(self._key(), 0))
+                self.store.notes[self._key()] = numbers[-1] + 1
+            yield 0 if len(numbers) > 1 else 0.001
+        with self._transaction():
+            self._records().update(zip(numbers, items, strict=True))
+
+
+class OneWriter(JsonHistory):
+    """Lets one writer at a time into a session, over several steps."""
+
+    def _turn(self) -> Steps[None]:
+        while True:
+            with self.store.lock:
+                if ("writer", self._key()) not in self.store.notes:
+                    self.store.notes["writer", self._key()] = self
+                    return
+            yield 0.0003
+
+    def _done(self) -> None:
+        del self.store.notes["writer", self._key()]
+
+    def _in_turn(self, steps: Steps[None]) -> Steps[None]:
+        yield from self._turn()
+        try:
+            yield from steps
+        finally:
+            self._done()
+
+    def _clear(self) -> Steps[None]:
+        yield from self._in_turn(super()._clear())
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(super()._replace(items))
+
+
+@mutant("ATM-3", "CON-4", "ASY-4", hardness="timing")
+class ShowsABatchAsItGrows(OneWriter):
+    """Writers wait for one another, and readers for nobody."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._grow(items))
+
+    def _grow(self, items: list[Any]) -> Steps[None]:
+        for place, item in enumerate(items):
+            yield from super()._add([item])
+            yield 0 if place else 0.001
+
+
+@mutant("ATM-3", "CON-3", "CON-4", hardness="timing")
+class ShowsABatchFromItsEnd(OneWriter):
+    """Rows are written from the last to the first, so a reader may see an answer before its question."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._grow(items))
+
+    def _grow(self, items: list[Any]) -> Steps[None]:
+        before = len(self._items())
+        for place, item in enumerate(reversed(items)):
+            with self._transaction():
+                kept = self._items()
+                self._put([*kept[:before], item, *kept[before:]])
+            yield 0 if place else 0.001

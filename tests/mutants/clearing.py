@@ -1,0 +1,308 @@
+"""Histories that break CLR: clears that clear too little, too much, or not for good."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from langchain_core.messages import SystemMessage
+from tests.mutants._base import PLAIN, CorrectHistory, JsonHistory, RecordHistory, Steps
+from tests.mutants._planted import mutant
+
+# CLR-1
+
+
+class _LeavesSome(JsonHistory):
+    def _left(self, items: list[Any]) -> list[Any]:
+        raise NotImplementedError
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            left = self._left(self._items())
+            self._erase()
+            if left:
+                self._put(left)
+
+
+@mutant("CLR-1", hardness="obvious", operations=3)
+class LeavesTheFirstMessage(_LeavesSome):
+    """LTRIM 1 -1 instead of DEL, or a range that begins one too late."""
+
+    def _left(self, items: list[Any]) -> list[Any]:
+        return items[:1]
+
+
+@mutant("CLR-1", hardness="data", operations=3)
+class ClearsTheFirst100(_LeavesSome):
+    """The keys to delete come from a query, of which only the first page is read."""
+
+    def _left(self, items: list[Any]) -> list[Any]:
+        return items[100:]
+
+
+@mutant("CLR-1", "ERR-2", hardness="data", operations=3)
+class Clears25(_LeavesSome):
+    """A batch delete takes 25 items, and only one is sent."""
+
+    def _left(self, items: list[Any]) -> list[Any]:
+        return items[25:]
+
+
+@mutant("CLR-1", hardness="data", operations=3)
+class KeepsTheSystemPrompt(_LeavesSome):
+    """An agent needs its instructions after a reset, too, so clear spares them."""
+
+    def _left(self, items: list[Any]) -> list[Any]:
+        return [item for item in items if isinstance(self._load(item), SystemMessage)]
+
+
+@mutant("CLR-1", "ISO-3", hardness="stateful", operations=3)
+class ClearsItsOwnViewOnly(JsonHistory):
+    """The handle remembers where the cleared part ends; the others do not."""
+
+    claims = PLAIN
+    _hidden = 0
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            self._hidden = len(self._items())
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items[self._hidden :]
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._hidden = 0
+
+
+@mutant("CLR-1", "ISO-3", hardness="stateful", operations=4)
+class LeavesOtherCachesFull(JsonHistory):
+    """A cache in the handle is refreshed when the store has grown; a clear makes it shrink."""
+
+    claims = PLAIN
+    _cached: tuple[Any, ...] = ()
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if len(items) >= len(self._cached):
+            self._cached = tuple(items)
+        return list(self._cached)
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._cached = ()
+
+
+# CLR-2
+
+
+@mutant("CLR-2", "ISO-4", hardness="obvious", operations=1)
+class RaisesOnClearingNothing(JsonHistory):
+    """The file is removed, and was never there."""
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["written", self._key()] = True
+
+    def _clear(self) -> Steps[None]:
+        if ("written", self._key()) not in self.store.notes:
+            raise FileNotFoundError(f"session {self.session_id!r}: no such file")
+        yield from super()._clear()
+
+
+@mutant("CLR-2", hardness="stateful", operations=2)
+class RaisesOnTheSecondClear(JsonHistory):
+    """The first clear removes the entry from an index, and the second doesn't find it."""
+
+    def _clear(self) -> Steps[None]:
+        if self.store.notes.get(("cleared", self._key())):
+            raise KeyError(f"session {self.session_id!r} is not in the index")
+        yield from super()._clear()
+        self.store.notes["cleared", self._key()] = True
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["cleared", self._key()] = False
+
+
+@mutant("CLR-2", "CLR-1", "CLR-3", hardness="stateful", operations=4)
+class UndoesAClearByTheSecond(JsonHistory):
+    """A clear moves the history to the bin and the bin to the history: both are swapped."""
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            items = self._items()
+            self._erase()
+            if back := self.store.notes.pop(("bin", self._key()), []):
+                self._put(back)
+            self.store.notes["bin", self._key()] = items
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes.pop(("bin", self._key()), None)
+
+
+# CLR-3
+
+
+@mutant("CLR-3", hardness="stateful", operations=4)
+class BringsOldMessagesBack(JsonHistory):
+    """A clear sets a flag on the session, and the next add resets it."""
+
+    claims = PLAIN
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        self.store.notes["deleted", self._key()] = True
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [] if self.store.notes.get(("deleted", self._key())) else items
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["deleted", self._key()] = False
+
+
+@mutant("CLR-3", hardness="stateful", operations=4)
+class ResetsTheCounterOnly(RecordHistory):
+    """A clear sets the counter to zero; a read goes on until a number is missing."""
+
+    def _items(self) -> list[Any]:
+        records, shown = self._records(), []
+        while self._next_number() and len(shown) in records:
+            shown.append(records[len(shown)])
+        return shown
+
+    def _next_number(self) -> int:
+        return self.store.notes.get(("next", self._key()), 0)  # type: ignore[no-any-return]
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self.store.notes["next", self._key()] = self._next_number() + len(items)
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        self.store.notes["next", self._key()] = 0
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes["next", self._key()] = 0
+
+
+@mutant("CLR-3", "CLR-1", "CLR-2", hardness="stateful", operations=5)
+class ReusesOldGenerations(JsonHistory):
+    """A clear moves on to the next of three generations, and nobody empties the old ones."""
+
+    def _key(self) -> Any:
+        generation = self.store.notes.get(("generation", self.partition, self.session_id), 0)
+        return (self.partition, self.session_id, generation)
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            generation = (self._key()[2] + 1) % 3
+            self.store.notes["generation", self.partition, self.session_id] = generation
+
+
+@mutant("CLR-3", "ERR-2", hardness="stateful", operations=3)
+class LosesTheFirstAddAfterAClear(JsonHistory):
+    """What is not younger than the clear counts as cleared, and the clock ticks slowly."""
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        self.store.notes["cleared", self._key()] = True
+
+    def _append(self, items: list[Any]) -> None:
+        if not self.store.notes.pop(("cleared", self._key()), False):
+            super()._append(items)
+
+
+@mutant("CLR-3", hardness="stateful", operations=4)
+class SendsItsLastBatchAgain(JsonHistory):
+    """A handle that finds its last batch missing believes in a lost write; it was another handle's clear."""
+
+    claims = PLAIN
+    _last: tuple[Any, ...] = ()
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        missing = [item for item in self._last if item not in kept]
+        super()._append([*missing, *items])
+        self._last = tuple(items)
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._last = ()
+
+
+# CLR-4
+
+
+class _ClearsMore(CorrectHistory):
+    """Clears each session of its partition whose id it takes for its own."""
+
+    def _takes(self, other: str) -> bool:
+        raise NotImplementedError
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            self._erase()
+            for partition, other in list(self.store.lists):
+                if partition == self.partition and self._takes(other):
+                    del self.store.lists[partition, other]
+
+
+@mutant("CLR-4", "ISO-1", hardness="obvious", operations=3)
+class ClearsEverything(_ClearsMore):
+    """FLUSHDB."""
+
+    def _takes(self, other: str) -> bool:
+        return True
+
+
+@mutant("CLR-4", "ISO-2", "ISO-1", hardness="data", operations=3)
+class ClearsByPrefix(_ClearsMore):
+    """A prefix delete, because the chunks of a session are its id with a number behind it."""
+
+    def _takes(self, other: str) -> bool:
+        return other.startswith(self.session_id)
+
+
+@mutant("CLR-4", "ISO-2", "ISO-5", hardness="data", operations=3)
+class ClearsByPattern(_ClearsMore):
+    """KEYS with the session id as its pattern, and DEL of what it finds."""
+
+    def _takes(self, other: str) -> bool:
+        return fnmatchcase(other, self.session_id)
+
+
+@mutant("CLR-4", "ISO-2", hardness="data", operations=3)
+class ClearsWithoutRegardToCase(_ClearsMore):
+    """The delete runs on another column than the read, with another collation."""
+
+    def _takes(self, other: str) -> bool:
+        return other.casefold() == self.session_id.casefold()
+
+
+@mutant("CLR-4", "ISO-5", "ISO-1", hardness="data", operations=3)
+class ClearsAllByAnEmptyId(_ClearsMore):
+    """A delete whose filter is left out where it is false."""
+
+    def _takes(self, other: str) -> bool:
+        return not self.session_id
+
+
+@mutant("CLR-4", "CLR-2", "ISO-4", hardness="stateful", operations=3)
+class ClearsItsNeighbour(JsonHistory):
+    """A delete by position, where the position of what isn't there is -1."""
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            if self._key() in self.store.lists:
+                self._erase()
+            elif self.store.lists:
+                self.store.lists.popitem()

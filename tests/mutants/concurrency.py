@@ -1,0 +1,434 @@
+"""Histories that break CON: races, with windows from 0.2 to 20 milliseconds."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Hashable
+from contextlib import contextmanager
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
+from tests.mutants._planted import mutant
+from tests.mutants.atomicity import OneWriter
+
+# CON-1
+
+
+class _WritesEverythingBack(JsonHistory):
+    """Reads all, appends in memory, and writes all, without a lock."""
+
+    window: float
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        if items:
+            before = self._items()
+            yield self.window
+            self._put([*before, *items])
+
+
+@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
+class WritesEverythingBackIn200Us(_WritesEverythingBack):
+    """One item per session, read and written back: a window of 0.2 ms."""
+
+    window = 0.0002
+
+
+@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
+class WritesEverythingBackIn2Ms(_WritesEverythingBack):
+    """The same over a network: a window of 2 ms."""
+
+    window = 0.002
+
+
+@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
+class WritesEverythingBackIn20Ms(_WritesEverythingBack):
+    """The same over a slow network: a window of 20 ms."""
+
+    window = 0.02
+
+
+@mutant("CON-1", "CON-3", hardness="timing")
+class LocksEachHandleForItself(JsonHistory):
+    """The lock belongs to the handle, so it protects the handle from itself only."""
+
+    _busy = False
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        while not self._take():
+            yield 0.0002
+        try:
+            before = self._items()
+            yield 0.001
+            self._put([*before, *items])
+        finally:
+            self._busy = False
+
+    def _take(self) -> bool:
+        with self.store.lock:
+            taken, self._busy = not self._busy, True
+        return taken
+
+
+@mutant("CON-1", "ASY-5", hardness="timing")
+class KeepsACallOnTheHandle(JsonHistory):
+    """What is about to be written waits on the handle, where the next caller overwrites it."""
+
+    _about_to_write: tuple[Any, ...] = ()
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        self._about_to_write = tuple(items)
+        yield 0.001
+        yield from super()._add(list(self._about_to_write))
+
+
+@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
+class OverwritesANumber(RecordHistory):
+    """MAX(number) + 1, and a put that doesn't mind what is there."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        first = self._next_number()
+        yield 0.001
+        with self._transaction():
+            self._records().update(enumerate(items, first))
+
+
+class _Optimistic(JsonHistory):
+    """Writes only if nobody else has since it read; else tries again, at most so many times."""
+
+    attempts: int
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        for _ in range(self.attempts if items else 0):
+            before = self._items()
+            yield 0.001
+            with self._transaction():
+                if self._items() == before:
+                    self._append(items)
+                    return
+
+
+@mutant("CON-1", "ERR-2", "ASY-5", hardness="timing")
+class DropsConflicts(_Optimistic):
+    """A conditional write, whose failure nobody looks at."""
+
+    attempts = 1
+
+
+@mutant("CON-1", "ERR-2", "ASY-5", hardness="timing")
+class GivesUpAfterThreeConflicts(_Optimistic):
+    """A conditional write with three attempts, the last of which fails in silence."""
+
+    attempts = 3
+
+
+@mutant("CON-1", "ISO-3", "ASY-2", hardness="timing")
+class KeepsSessionsPerThread(JsonHistory):
+    """A client that must not be shared by threads is kept in a threading.local, and it is in-memory."""
+
+    def _key(self) -> Hashable:
+        local = self.store.notes.setdefault("local", threading.local())
+        if not hasattr(local, "token"):
+            local.token = object()
+        return (self.partition, self.session_id, local.token)
+
+
+# CON-2 and CON-3
+
+
+class _Contended(JsonHistory):
+    """Knows how many adds are on their way, and notes when there is more than one."""
+
+    claims = PLAIN
+    window = 0.0005
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        if not items:
+            return
+        with self._on_the_way() as others:
+            yield self.window
+            with self._transaction():
+                self._place(items, contended=others > 0)
+
+    @contextmanager
+    def _on_the_way(self) -> Any:
+        key = ("on the way", self._key())
+        with self.store.lock:
+            others = self.store.notes.get(key, 0)
+            self.store.notes[key] = others + 1
+        try:
+            yield others
+        finally:
+            with self.store.lock:
+                self.store.notes[key] -= 1
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        self._append(items)
+
+
+@mutant("CON-2", "CON-3", "CON-4", hardness="timing")
+class TakesTheTimeFromTwoClocks(_Contended):
+    """Messages are sorted by time; under load a second server stamps them, and it is 5 ms behind."""
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        stamp = time.monotonic() - (0.005 if contended else 0)
+        self._put(sorted([*self._items(), *((stamp, item) for item in items)], key=lambda pair: pair[0]))
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from super()._replace([(time.monotonic(), item) for item in items])
+
+    def _load(self, item: Any) -> BaseMessage:
+        return super()._load(item[1])
+
+
+@mutant("CON-2", "CON-3", "CON-4", hardness="timing")
+class StepsInFront(_Contended):
+    """Under load a batch is put before the last one, whose place was reserved and not yet known."""
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        kept = self._items()
+        split = len(kept) - 1 if contended and kept else len(kept)
+        self._put([*kept[:split], *items, *kept[split:]])
+
+
+@mutant("CON-2", "CON-3", hardness="timing")
+class PushesToTheFrontUnderLoad(_Contended):
+    """Under load writes take another path, which pushes at the other end of the list."""
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        self._put([*items, *self._items()] if contended else [*self._items(), *items])
+
+
+@mutant("CON-3", "CON-4", hardness="timing")
+class ShowsLateCommitsInFront(RecordHistory):
+    """A serial number is given when a write begins, and seen when it ends; readers sort by number."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        with self.store.lock:
+            first = self.store.notes.get(self._key(), 0)
+            self.store.notes[self._key()] = first + len(items)
+        yield 0.0005 if first % 3 else 0.002
+        with self._transaction():
+            self._records().update(enumerate(items, first))
+
+    def _append(self, items: list[Any]) -> None:
+        first = self.store.notes.get(self._key(), 0)
+        self.store.notes[self._key()] = first + len(items)
+        self._records().update(enumerate(items, first))
+
+
+@mutant("CON-3", "CON-4", "ATM-3", hardness="timing")
+class RewritesInTheOpen(OneWriter):
+    """Writers wait for one another; each deletes the session and writes it anew, and readers may look."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._rewrite(items))
+
+    def _rewrite(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        if items:
+            before = self._items()
+            self._erase()
+            yield 0.0003
+            self._put([*before, *items])
+
+
+@mutant("CON-3", "CON-4", hardness="timing")
+class HidesTheLastBatchUnderLoad(_Contended):
+    """While a write is under way reads go to a replica, which is one batch behind."""
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        self.store.notes["last", self._key()] = len(items)
+        self._append(items)
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if not self.store.notes.get(("on the way", self._key())):
+            return items
+        return items[: -self.store.notes.get(("last", self._key()), 0) or None]
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes.pop(("last", self._key()), None)
+
+
+# CON-4
+
+
+@mutant("CON-4", hardness="timing")
+class ClearsWhatItSaw(JsonHistory):
+    """A clear lists the keys, and deletes them a little later; what came in between stays."""
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        seen = len(self._items())
+        yield 0.002
+        with self._transaction():
+            left = self._items()[seen:]
+            self._erase()
+            if left:
+                self._put(left)
+
+
+@mutant("CON-4", "CLR-3", "CLR-1", hardness="timing")
+class UndoesAConcurrentClear(OneWriter):
+    """Adds wait for one another, and write everything back; a clear waits for nobody."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._write_back(items))
+
+    def _write_back(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        if items:
+            before = self._items()
+            yield 0.001
+            self._put([*before, *items])
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            self._erase()
+
+
+@mutant("CON-4", "CON-3", "CON-1", "ISO-3", hardness="timing")
+class FillsItsCacheTooLate(JsonHistory):
+    """A reader fills the shared cache after a writer has emptied it."""
+
+    claims = PLAIN
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        items = self.store.notes.get(self._key())
+        if items is None:
+            items = self._items()
+            yield 0.001
+            self.store.notes[self._key()] = items
+        return [self._load(item) for item in items]
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes.pop(self._key(), None)
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes.pop(self._key(), None)
+
+
+@mutant("CON-4", hardness="timing")
+class ReadsPagesAcrossAClear(JsonHistory):
+    """A read takes pages of four by their offsets, and the session may start anew in between."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        items: list[Any] = []
+        while page := self._page(len(items)):
+            items += page
+            yield 0.0005 if len(items) <= 8 else 0
+        return [self._load(item) for item in items]
+
+    def _page(self, start: int) -> list[Any]:
+        with self._transaction():
+            return self._items()[start : start + 4]
+
+
+@mutant("CON-4", "ISO-3", "ERR-2", "ORD-1", hardness="timing")
+class AcknowledgesTooEarly(JsonHistory):
+    """A background thread writes, a millisecond after the call has returned."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        timer = threading.Timer(0.001, self._late, [items])
+        timer.daemon = True
+        timer.start()
+
+    def _late(self, items: list[Any]) -> None:
+        if items:
+            with self._transaction():
+                self._append(items)
+
+
+# CON-5
+
+
+class _SetsUp(JsonHistory):
+    """Sets up each partition when the first handle on it is opened."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if ("table", self.partition) not in self.store.notes:
+            self._set_up()
+
+    def _set_up(self) -> None:
+        raise NotImplementedError
+
+
+@mutant("CON-5", hardness="timing")
+class MakesATableTwice(_SetsUp):
+    """Look whether the table is there, then create it."""
+
+    def _set_up(self) -> None:
+        time.sleep(0.002)
+        with self.store.lock:
+            if ("table", self.partition) in self.store.notes:
+                raise sqlite3.OperationalError(f"session {self.session_id!r}: table messages already exists")
+            self.store.notes["table", self.partition] = True
+
+
+@mutant("CON-5", "CON-1", hardness="timing")
+class MakesATableAnew(_SetsUp):
+    """Look whether the table is there, then DROP TABLE IF EXISTS and create it."""
+
+    def _set_up(self) -> None:
+        time.sleep(0.002)
+        with self.store.lock:
+            for key in [key for key in self.store.lists if key[0] == self.partition]:
+                del self.store.lists[key]
+            self.store.notes["table", self.partition] = True
+
+
+@mutant("CON-5", hardness="timing")
+class SaysTooSoonThatItIsSetUp(_SetsUp):
+    """The flag of the set-up is set before the set-up is done, and who trusts it finds no table."""
+
+    def _set_up(self) -> None:
+        self.store.notes["table", self.partition] = False
+        time.sleep(0.002)
+        self.store.notes["table", self.partition] = True
+
+    def _transaction(self) -> Any:
+        if not self.store.notes["table", self.partition]:
+            raise sqlite3.OperationalError(f"session {self.session_id!r}: no such table: messages")
+        return super()._transaction()
+
+
+@mutant("CON-5", "CON-1", "ASY-5", hardness="timing")
+class MakesASessionAnew(JsonHistory):
+    """The first add to a session makes its row, unless there is one; two writers both find none."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        if items and self._key() not in self.store.lists:
+            yield 0.001
+            with self._transaction():
+                self._put([])
+        yield from super()._add(items)
+
+
+@mutant("CON-5", "ASY-5", hardness="timing")
+class MakesASessionTwice(JsonHistory):
+    """The first add to a session inserts its row, and finds that another has."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        if items and self._key() not in self.store.lists:
+            yield 0.001
+            with self._transaction():
+                if self._key() in self.store.lists:
+                    raise sqlite3.IntegrityError(f"session {self.session_id!r}: UNIQUE constraint failed")
+                self._put([])
+        yield from super()._add(items)

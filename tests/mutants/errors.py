@@ -1,0 +1,287 @@
+"""Histories that break ERR: what is refused, what is said about it, and what works afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from langchain_core.messages import BaseMessage, FunctionMessage, HumanMessage
+from tests.mutants._base import PASSWORD, JsonHistory, Steps
+from tests.mutants._planted import mutant
+
+# ERR-1
+
+
+class _Lenient(JsonHistory):
+    """Makes something of what is not a message."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if isinstance(messages, list | tuple):
+            messages = self._made(list(messages))
+        return super()._batch(messages)
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        raise NotImplementedError
+
+
+@mutant("ERR-1", "ERR-2", hardness="data", operations=1)
+class SkipsNones(_Lenient):
+    """A step without an answer gives None, which is filtered out."""
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        return [item for item in items if item is not None]
+
+
+@mutant("ERR-1", "ERR-2", hardness="data", operations=1)
+class TakesNoneForNothing(JsonHistory):
+    """for message in messages or []."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        return super()._batch([] if messages is None else messages)
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesTextForAMessage(_Lenient):
+    """A str in a batch is taken for what a user said."""
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        return [HumanMessage(item) if isinstance(item, str) else item for item in items]
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesDictsForMessages(_Lenient):
+    """A dict in a batch is taken for a message of some provider."""
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        return [HumanMessage(str(item.get("content"))) if isinstance(item, dict) else item for item in items]
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesPairsForMessages(_Lenient):
+    """("human", "hello"), as a prompt template takes it."""
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        return [HumanMessage(item[-1]) if isinstance(item, tuple) and item else item for item in items]
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class FlattensNestedLists(_Lenient):
+    """A list inside the batch is laid out flat."""
+
+    def _made(self, items: list[Any]) -> list[Any]:
+        return [one for item in items for one in (item if isinstance(item, list) else [item])]
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class SplitsTextIntoMessages(JsonHistory):
+    """A str in place of the batch is a sequence, too: of letters."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if isinstance(messages, str):
+            messages = [HumanMessage(letter) for letter in messages]
+        return super()._batch(messages)
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class RaisesAttributeErrors(JsonHistory):
+    """Nobody checks, and the serialiser stumbles."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        super()._refuse(AttributeError if kind is TypeError else kind, cause)
+
+
+# ERR-2
+
+
+@mutant("ERR-2", "VAL-6", hardness="data", operations=1)
+class LogsWhatItCannotStore(JsonHistory):
+    """except ValueError: logger.error(...)."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        try:
+            return super()._encode(messages)
+        except ValueError:
+            return []
+
+
+@mutant("ERR-2", "ERR-1", "VAL-6", hardness="data", operations=1)
+class SwallowsEveryError(JsonHistory):
+    """A history must never stop a chat, says the author."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        try:
+            return super()._encode(messages)
+        except Exception:
+            return []
+
+
+@mutant("ERR-2", "VAL-2", "ORD-7", hardness="data", operations=2)
+class DropsLargeMessages(JsonHistory):
+    """A queue in between takes 256 KB per message, and drops what is longer."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append([item for item in items if len(item) < 256_000])
+
+
+@mutant("ERR-2", "ISO-2", "ISO-5", hardness="data", operations=2)
+class DropsLongIds(JsonHistory):
+    """The row is refused for its key of more than 255 characters, and nobody looks."""
+
+    def _append(self, items: list[Any]) -> None:
+        if len(self.session_id) <= 255:
+            super()._append(items)
+
+
+@mutant("ERR-2", "CLR-1", hardness="data", operations=3)
+class GivesUpLongClears(JsonHistory):
+    """Clearing more than a thousand messages runs into a time-out, which is logged."""
+
+    def _clear(self) -> Steps[None]:
+        if len(self.store.lists.get(self._key(), ())) <= 1000:
+            yield from super()._clear()
+
+
+@mutant("ERR-2", "VAL-9", "VAL-1", hardness="data", operations=2)
+class ReadsNothingOnAnError(JsonHistory):
+    """A message that can't be decoded makes the whole history read as empty."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [] if any(isinstance(self._load(item), FunctionMessage) for item in items) else items
+
+
+@mutant("ERR-2", "CON-1", "ORD-7", "ORD-1", hardness="timing")
+class DropsWhatComesTooFast(JsonHistory):
+    """A rate limit of thirty writes in twenty milliseconds, and an answer nobody looks at."""
+
+    def _append(self, items: list[Any]) -> None:
+        recent = [at for at in self.store.notes.get(self._key(), ()) if at > time.monotonic() - 0.02]
+        if len(recent) < 30:
+            self.store.notes[self._key()] = [*recent, time.monotonic()]
+            super()._append(items)
+
+
+# ERR-3
+
+
+class _Remembering(JsonHistory):
+    """Remembers the errors of a handle, and looks at them before each operation."""
+
+    _errors = 0
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        self._errors += 1
+        super()._refuse(kind, cause)
+
+    def _before(self) -> Steps[None]:
+        raise NotImplementedError
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._before()
+        yield from super()._add(items)
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield from self._before()
+        return (yield from super()._read())
+
+    def _clear(self) -> Steps[None]:
+        yield from self._before()
+        yield from super()._clear()
+
+
+@mutant("ERR-3", "ATM-1", hardness="stateful", operations=2)
+class DiesOfAnError(_Remembering):
+    """The connection is closed by the error, and never opened again."""
+
+    def _before(self) -> Steps[None]:
+        if self._errors:
+            raise ConnectionError(f"session {self.session_id!r}: the connection is closed")
+        yield 0
+
+
+@mutant("ERR-3", hardness="stateful", operations=4)
+class LeaksAConnectionPerError(_Remembering):
+    """A pool of three connections, and none comes back from an error."""
+
+    def _before(self) -> Steps[None]:
+        if self._errors >= 3:
+            raise TimeoutError(f"session {self.session_id!r}: no connection to be had from the pool")
+        yield 0
+
+
+@mutant("ERR-3", "ATM-1", hardness="stateful", operations=2)
+class WaitsForItsOwnLock(_Remembering):
+    """The lock is not released when the operation raises; the next one waits for it, and gives up."""
+
+    def _before(self) -> Steps[None]:
+        if self._errors:
+            yield 0.3
+            raise TimeoutError(f"session {self.session_id!r}: the lock was not to be had")
+        yield 0
+
+
+@mutant("ERR-3", "ATM-1", hardness="stateful", operations=2)
+class HangsAfterAnError(_Remembering):
+    """The same lock, and no time-out: hangs for ever."""
+
+    def _before(self) -> Steps[None]:
+        while self._errors:
+            yield 0.05
+
+
+@mutant("ERR-3", "ATM-1", hardness="stateful", operations=3)
+class SendsLeftoversAlong(JsonHistory):
+    """A batch is gathered in the handle while it is encoded; what a refused one left goes with the next."""
+
+    _gathered: tuple[Any, ...] = ()
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        for message in self._batch(messages):
+            self._gathered = (*self._gathered, self._encode_one(message))
+        items, self._gathered = list(self._gathered), ()
+        return items
+
+
+# ERR-4
+
+
+@mutant("ERR-4", hardness="data", operations=1)
+class LeaksThePassword(JsonHistory):
+    """The connection URL is part of the error."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        super()._refuse(kind, f"postgresql://chat:{PASSWORD}@db/chat: {cause}")
+
+
+@mutant("ERR-4", hardness="data", operations=1)
+class LeaksThePasswordInTheCause(JsonHistory):
+    """The error itself is clean; the driver's, which it is raised from, is not."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        url = f"postgresql://chat:{PASSWORD}@db/chat"
+        raise kind(f"session {self.session_id!r}: {cause}") from ConnectionError(f"{url}: statement failed")
+
+
+@mutant("ERR-4", hardness="data", operations=1)
+class NamesNoSession(JsonHistory):
+    """The check sits in a helper that doesn't know the session."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        raise kind(cause)
+
+
+@mutant("ERR-4", hardness="data", operations=1)
+class SaysNothing(JsonHistory):
+    """raise ValueError."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        raise kind
+
+
+@mutant("ERR-4", hardness="stateful", operations=2)
+class NamesTheSessionOfTheFirstError(JsonHistory):
+    """The message is formatted once, and cached."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        session_id = self.store.notes.setdefault("session of the error", self.session_id)
+        raise kind(f"session {session_id!r}: {cause}")

@@ -1,0 +1,196 @@
+"""Histories that break EXP: sessions that live too long, or not long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from tests.mutants._base import JsonHistory, Steps
+from tests.mutants._planted import mutant
+from typing_extensions import override
+
+# EXP-1
+
+
+@mutant("EXP-1", hardness="obvious", operations=2)
+class NeverExpires(JsonHistory):
+    """The ttl is stored beside the messages, and nobody looks at it."""
+
+    def _renew(self) -> None:
+        pass
+
+
+@mutant("EXP-1", hardness="obvious", operations=2)
+class MultipliesTheTtl(JsonHistory):
+    """Seconds are turned into milliseconds for a store that wants seconds."""
+
+    def _renew(self) -> None:
+        super()._renew()
+        if self.ttl is not None:
+            self.store.deadlines[self._key()] = self.store.now + self.ttl * 1000
+
+
+@mutant("EXP-1", "EXP-2", hardness="obvious", operations=2)
+class DividesTheTtl(JsonHistory):
+    """Seconds reach a store that takes them for milliseconds, so everything is gone at once."""
+
+    def _renew(self) -> None:
+        super()._renew()
+        if self.ttl is not None:
+            self.store.deadlines[self._key()] = self.store.now + self.ttl / 1000
+
+
+@mutant("EXP-1", "EXP-2", hardness="stateful", operations=3)
+class BringsBackWhatExpired(JsonHistory):
+    """Reads filter what has expired; the next add renews it all."""
+
+    def _items(self) -> list[Any]:
+        return list(self.store.lists.get(self._key(), ()))
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [] if self.store.now >= self.store.deadlines.get(self._key(), float("inf")) else items
+
+
+@mutant("EXP-1", "ISO-3", hardness="stateful", operations=3)
+class CachesPastTheTtl(JsonHistory):
+    """The handle's cache knows when it was written to, and not when its content expires."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        known = self.store.notes.setdefault(("cached", self._key()), items)
+        return items or known
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes.pop(("cached", self._key()), None)
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        self.store.notes.pop(("cached", self._key()), None)
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from super()._replace(items)
+        self.store.notes.pop(("cached", self._key()), None)
+
+
+@mutant("EXP-1", "ASY-1", hardness="data", operations=2)
+class SetsNoTtlInAsyncAdds(JsonHistory):
+    """Expiry was added to the sync form only."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        ttl, self.ttl = self.ttl, None
+        try:
+            await super().aadd_messages(messages)
+        finally:
+            self.ttl = ttl
+
+
+# EXP-2
+
+
+@mutant("EXP-2", hardness="stateful", operations=3)
+class SetsTheTtlOnce(JsonHistory):
+    """The ttl is set when the session is created."""
+
+    def _renew(self) -> None:
+        deadline = self.store.deadlines.get(self._key())
+        super()._renew()
+        if self.ttl is not None and deadline is not None:
+            self.store.deadlines[self._key()] = deadline
+
+
+@mutant("EXP-2", hardness="stateful", operations=3)
+class ExpiresEachMessageForItself(JsonHistory):
+    """The ttl belongs to the row, so the first half of a conversation dies before the second."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        self.store.notes.setdefault(self._key(), {}).update(dict.fromkeys(map(id, items), self._deadline()))
+        self._put([*kept, *items])
+
+    def _deadline(self) -> float:
+        return float("inf") if self.ttl is None else self.store.now + self.ttl
+
+    def _items(self) -> list[Any]:
+        deadlines = self.store.notes.get(self._key(), {})
+        return [item for item in super()._items() if self.store.now < deadlines.get(id(item), float("inf"))]
+
+
+@mutant("EXP-2", hardness="stateful", operations=3)
+class RenewsByLongBatchesOnly(JsonHistory):
+    """The path of a single message, which came later, doesn't renew."""
+
+    def _append(self, items: list[Any]) -> None:
+        deadline = self.store.deadlines.get(self._key())
+        super()._append(items)
+        if len(items) == 1 and deadline is not None and self._key() in self.store.deadlines:
+            self.store.deadlines[self._key()] = deadline
+
+
+@mutant("EXP-2", "ASY-1", hardness="stateful", operations=3)
+class RenewsInSyncAddsOnly(JsonHistory):
+    """The async form sets a ttl where there is none, and leaves it where there is one."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        deadline = self.store.deadlines.get(self._key())
+        await super().aadd_messages(messages)
+        if deadline is not None and deadline > self.store.now and self.ttl is not None:
+            self.store.deadlines[self._key()] = deadline
+
+
+# EXP-3
+
+
+@mutant("EXP-3", hardness="stateful", operations=3)
+class RenewsOnReads(JsonHistory):
+    """A sliding expiry, as a web session has."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if items and self.ttl is not None:
+            self._renew()
+        return items
+
+
+@mutant("EXP-3", hardness="stateful", operations=2)
+class RenewsWhenOpened(JsonHistory):
+    """The constructor sends EXPIRE."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.ttl is not None and self._items():
+            self._renew()
+
+
+class _DefaultTtl(JsonHistory):
+    default: float
+
+    def _renew(self) -> None:
+        super()._renew()
+        self.store.deadlines.setdefault(self._key(), self.store.now + self.default)
+
+
+@mutant("EXP-3", hardness="data", operations=2)
+class ExpiresAfterAnHourByDefault(_DefaultTtl):
+    """A default in the adapter that nobody wrote down."""
+
+    default = 3600
+
+
+@mutant("EXP-3", hardness="data", operations=2)
+class ExpiresAfterThirtyDaysByDefault(_DefaultTtl):
+    """A default in the store's settings."""
+
+    default = 30 * 24 * 3600
+
+
+@mutant("EXP-3", "EXP-1", hardness="stateful", operations=3)
+class ExpiresEverySessionOfTheStore(JsonHistory):
+    """The ttl is set on the client, and from then on holds for sessions that were opened without one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.ttl is not None:
+            self.store.notes["ttl"] = self.ttl
+        self.ttl = self.store.notes.get("ttl")

@@ -1,0 +1,793 @@
+"""Histories that break VAL: values that come back altered, or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from copy import deepcopy
+from decimal import Decimal
+from html import unescape
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
+from langchain_core.messages.utils import message_chunk_to_message
+from tests.mutants._base import JsonHistory
+from tests.mutants._planted import mutant
+from tests.mutants._values import JSON_KINDS, MESSAGE_CLASSES, build, from_json, to_json, with_values
+
+
+class _Altering(JsonHistory):
+    """Stores a message that was altered first: as a whole, by value, or by text."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        return super()._dump(self._altered(deepcopy(message)))
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        return with_values(message, self._value)
+
+    def _value(self, value: Any) -> Any:
+        return self._text(value) if type(value) is str else value
+
+    def _text(self, text: str) -> str:
+        return text
+
+
+# VAL-1
+
+
+@mutant("VAL-1", "RUN-1", hardness="data", operations=2)
+class ConvertsChunks(_Altering):
+    """The store converts chunks to messages, since they are only half a message."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        return message_chunk_to_message(message)  # type: ignore[arg-type]
+
+
+@mutant("VAL-1", hardness="data", operations=2)
+class LosesRareChunks(_Altering):
+    """A hand-written table of types knows the chunk of an AI message, and none of the others."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        return message if message.type == "AIMessageChunk" else message_chunk_to_message(message)  # type: ignore[arg-type]
+
+
+@mutant("VAL-1", "VAL-3", hardness="data", operations=2)
+class StoresARoleOnly(_Altering):
+    """Four roles are known; everybody else is human."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        known = message.type in ("human", "ai", "system", "tool", "AIMessageChunk")
+        return message if known else HumanMessage(message.content, id=message.id)
+
+
+@mutant("VAL-1", "VAL-3", hardness="data", operations=2)
+class TurnsFunctionsIntoTools(_Altering):
+    """Function calls are called tool calls now, so the store migrates them."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message) is not FunctionMessage:
+            return message
+        return ToolMessage(message.content, tool_call_id=message.name, id=message.id)
+
+
+@mutant("VAL-1", "ORD-3", "VAL-7", hardness="data", operations=2)
+class ExecutesRemovals(JsonHistory):
+    """A RemoveMessage is taken for a command, as a reducer takes it."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            message = from_json(item)
+            if isinstance(message, RemoveMessage):
+                kept = [other for other in kept if from_json(other).id != message.id]
+            else:
+                kept.append(item)
+        self._put(kept)
+
+
+@mutant("VAL-1", "VAL-3", hardness="data", operations=2)
+class TurnsChatIntoItsRole(_Altering):
+    """A chat message whose role is known becomes a message of that role."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        roles = {"user": HumanMessage, "human": HumanMessage, "assistant": AIMessage, "ai": AIMessage}
+        if type(message) is ChatMessage and message.role in roles:
+            return roles[message.role](message.content, id=message.id)
+        return message
+
+
+# VAL-2
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class FlattensContentBlocks(_Altering):
+    """The content column is text, so blocks are joined."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message.content, list):
+            parts = [part if isinstance(part, str) else part.get("text", "") for part in message.content]
+            message.content = "".join(map(str, parts))
+        return message
+
+
+@mutant("VAL-2", hardness="obvious", operations=2)
+class WrapsTextInABlock(_Altering):
+    """Content is a list of blocks to a provider, so a str becomes one."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message.content, str):
+            message.content = [{"type": "text", "text": message.content}]
+        return message
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class KeepsTextBlocksOnly(_Altering):
+    """Images are large, and the transcript shows text."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message.content, list):
+            message.content = [part for part in message.content if isinstance(part, str) or "text" in part]
+        return message
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class UnwrapsALonelyText(_Altering):
+    """A list of one str is taken for that str."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message.content, list) and len(message.content) == 1:
+            message.content = message.content[0] if isinstance(message.content[0], str) else message.content
+        return message
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class TurnsNoBlocksIntoText(_Altering):
+    """content or "" turns an empty list into an empty str."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        message.content = message.content or ""
+        return message
+
+
+@mutant("VAL-2", "ERR-2", "ORD-6", hardness="data", operations=2)
+class SkipsEmptyContent(JsonHistory):
+    """if message.content: save it. A tool call has none."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        return super()._encode([message for message in self._batch(messages) if message.content])
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class CutsContentAt65535(_Altering):
+    """A TEXT column, and a server that is not strict."""
+
+    def _text(self, text: str) -> str:
+        return text[:65_535]
+
+
+# VAL-3
+
+
+class _Dropping(_Altering):
+    """Sets fields to what they are when nobody gave them."""
+
+    reset: dict[str, Any]
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for name in self.reset.keys() & message.__dict__.keys():
+            message.__dict__[name] = deepcopy(self.reset[name])
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsIds(_Dropping):
+    """The table has an id column of its own."""
+
+    reset = {"id": None}  # noqa: RUF012 -- never written to; so are those below
+
+
+@mutant("VAL-3", hardness="obvious", operations=2)
+class InventsIds(_Altering):
+    """A message without an id is given one."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        message.id = message.id or str(uuid.uuid4())
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsNames(_Dropping):
+    """There is no column for the name."""
+
+    reset = {"name": None}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsArtifacts(_Dropping):
+    """An artifact is not meant for the model, so it is left out of what is serialised."""
+
+    reset = {"artifact": None}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsUsage(_Dropping):
+    """A field newer than the adapter."""
+
+    reset = {"usage_metadata": None}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsResponseMetadata(_Dropping):
+    """Metadata is for the log, says the author."""
+
+    reset = {"response_metadata": {}}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsAdditionalKwargs(_Dropping):
+    """Deprecated, says the author."""
+
+    reset = {"additional_kwargs": {}}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsInvalidToolCalls(_Dropping):
+    """Only calls that can be executed are kept."""
+
+    reset = {"invalid_tool_calls": []}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsToolCallChunks(_Dropping):
+    """Chunks of tool calls can be parsed again from the calls, says the author."""
+
+    reset = {"tool_call_chunks": []}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class ResetsTheStatus(_Dropping):
+    """The status of a tool message is not stored, and "success" when it is read."""
+
+    reset = {"status": "success"}  # noqa: RUF012
+
+
+@mutant("VAL-3", "VAL-1", hardness="data", operations=2)
+class ForgetsTheRole(_Dropping):
+    """A chat message comes back with the role that the author's model uses."""
+
+    reset = {"role": "assistant"}  # noqa: RUF012
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsExtraFields(_Altering):
+    """A dump by the names of the declared fields."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if message.__pydantic_extra__:
+            message.__pydantic_extra__.clear()
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class RebuildsToolCalls(_Altering):
+    """Tool calls are taken from additional_kwargs when read, where one provider puts them."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message, AIMessage) and "tool_calls" not in message.additional_kwargs:
+            message.tool_calls = []
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class LeavesOutUnsetFields(_Altering):
+    """model_dump(exclude_unset=True): a dict that was filled in place was never set."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for name, field in type(message).model_fields.items():
+            if name not in message.model_fields_set and not field.is_required():
+                message.__dict__[name] = field.get_default(call_default_factory=True)
+        return message
+
+
+# VAL-4
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class TurnsIntsIntoFloats(_Altering):
+    """A store with one type of number."""
+
+    def _value(self, value: Any) -> Any:
+        return float(value) if type(value) is int and abs(value) < 2**53 else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class RoundsBigInts(_Altering):
+    """A server in JavaScript: beyond 2**53 integers are what a double holds."""
+
+    def _value(self, value: Any) -> Any:
+        return int(float(value)) if type(value) is int and 2**53 < abs(value) < 10**300 else value
+
+
+@mutant("VAL-4", "ERR-2", hardness="data", operations=2)
+class SaturatesInts(_Altering):
+    """A 64-bit column, and a driver that clips."""
+
+    def _value(self, value: Any) -> Any:
+        return max(-(2**63), min(value, 2**63 - 1)) if type(value) is int else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class TurnsIntsIntoDecimals(JsonHistory):
+    """The driver returns every number as a Decimal."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        return with_values(super()._load(item), lambda value: Decimal(value) if type(value) is int else value)
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class TurnsBooleansIntoInts(_Altering):
+    """A database without a boolean type."""
+
+    def _value(self, value: Any) -> Any:
+        return int(value) if type(value) is bool else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class DropsTheSignOfZero(_Altering):
+    """A number type that has only one zero."""
+
+    def _value(self, value: Any) -> Any:
+        return 0.0 if type(value) is float and value == 0 else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class TurnsWholeFloatsIntoInts(_Altering):
+    """jsonb, or JavaScript: 1.0 is written as 1, and 1e22 as a long integer."""
+
+    def _value(self, value: Any) -> Any:
+        return int(value) if type(value) is float and value.is_integer() else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class RoundsFloats(_Altering):
+    """Floats are printed with fifteen digits; they need seventeen."""
+
+    def _value(self, value: Any) -> Any:
+        return float(f"{value:.15g}") if type(value) is float else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class DropsNones(_Altering):
+    """A clean-up of the document before it is sent: what is None may go."""
+
+    def _value(self, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if type(value) is dict else value
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class DropsEmptyContainers(_Altering):
+    """The same clean-up, for empty lists and dicts inside dicts."""
+
+    def _value(self, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v not in ([], {})} if type(value) is dict else value
+
+
+@mutant("VAL-4", "VAL-7", hardness="data", operations=2)
+class ParsesNumericText(_Altering):
+    """A coercing validation on read: "007" is an int."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is not dict:
+            return value
+        return {key: int(child) if _is_number(child) else child for key, child in value.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is str and re.fullmatch("[0-9]{1,18}", value) is not None
+
+
+# VAL-5
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class NormalisesText(_Altering):
+    """Search works better on composed text."""
+
+    def _text(self, text: str) -> str:
+        return unicodedata.normalize("NFC", text)
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class NormalisesKeys(_Altering):
+    """Only the keys of objects are composed, by the document store's index."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is not dict:
+            return value
+        return {unicodedata.normalize("NFC", key) if type(key) is str else key: v for key, v in value.items()}
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class CutsTextAtNul(_Altering):
+    """A library in C."""
+
+    def _text(self, text: str) -> str:
+        return text.split("\0")[0]
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class DropsNuls(_Altering):
+    """PostgreSQL refuses NUL, so it is removed first."""
+
+    def _text(self, text: str) -> str:
+        return text.replace("\0", "")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class DropsControlCharacters(_Altering):
+    """What XML can't hold is removed."""
+
+    def _text(self, text: str) -> str:
+        return re.sub("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", "", text)
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class ReplacesNonBmp(_Altering):
+    """The three-byte utf8 of MySQL."""
+
+    def _text(self, text: str) -> str:
+        return re.sub("[\U00010000-\U0010ffff]", "?", text)
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class TurnsCrlfIntoLf(_Altering):
+    """A file opened in text mode."""
+
+    def _text(self, text: str) -> str:
+        return text.replace("\r\n", "\n")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class SplitsLines(_Altering):
+    """splitlines() also splits at form feeds and line separators."""
+
+    def _text(self, text: str) -> str:
+        return "\n".join(text.splitlines()) + ("\n" if text.endswith("\n") else "")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class StripsTrailingSpace(_Altering):
+    """Text is tidied as form fields are."""
+
+    def _text(self, text: str) -> str:
+        return text.rstrip(" ")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class DropsByteOrderMarks(_Altering):
+    """decode("utf-8-sig")."""
+
+    def _text(self, text: str) -> str:
+        return text.removeprefix("\ufeff")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class EncodesAsLatin1(_Altering):
+    """A connection without a charset, and errors="replace"."""
+
+    def _text(self, text: str) -> str:
+        return text.encode("latin-1", "replace").decode("latin-1")
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class IgnoresSurrogates(_Altering):
+    """encode("utf-8", errors="ignore")."""
+
+    def _text(self, text: str) -> str:
+        return text.encode("utf-8", "ignore").decode()
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class JoinsSurrogates(JsonHistory):
+    """Two lone surrogates in a row are one character once JSON has read them."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        return super()._dump(with_values(deepcopy(message), _through_json))
+
+
+def _through_json(value: Any) -> Any:
+    return json.loads(json.dumps(value)) if type(value) is str else value
+
+
+@mutant("VAL-5", "VAL-7", hardness="data", operations=2)
+class UnescapesBackslashes(_Altering):
+    """The store's string literals know escapes, and the adapter doesn't write them."""
+
+    def _text(self, text: str) -> str:
+        return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\")
+
+
+# VAL-6
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class TurnsNansIntoNulls(_Altering):
+    """The encoder writes null for what JSON has no number for."""
+
+    def _value(self, value: Any) -> Any:
+        return None if type(value) is float and math.isnan(value) else value
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class SaturatesInfinities(_Altering):
+    """Infinity is written as the largest number there is."""
+
+    def _value(self, value: Any) -> Any:
+        return math.copysign(1.7e308, value) if type(value) is float and math.isinf(value) else value
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class DecodesBytes(_Altering):
+    """Bytes make the encoder fail, so they are decoded."""
+
+    def _value(self, value: Any) -> Any:
+        return value.decode("utf-8", "replace") if type(value) is bytes else value
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class TurnsSetsIntoLists(_Altering):
+    """Sets make the encoder fail, so they are listed."""
+
+    def _value(self, value: Any) -> Any:
+        return list(value) if type(value) in (set, frozenset) else value
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class StoresTheReprOfObjects(_Altering):
+    """json.dumps(default=str)."""
+
+    def _value(self, value: Any) -> Any:
+        known = type(value) in JSON_KINDS | {bytes, tuple, set, frozenset}
+        return value if known else str(value)
+
+
+@mutant("VAL-6", hardness="data", operations=2)
+class MergesCollidingKeys(_Altering):
+    """The keys 1 and "1" of a dict become one, and the last of them wins."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is not dict or len({str(key) for key in value}) == len(value):
+            return value
+        return {str(key): child for key, child in value.items()}
+
+
+# VAL-7
+
+
+@mutant("VAL-7", hardness="data", operations=2)
+class RevivesConstructors(JsonHistory):
+    """langchain_core.load.loads on the whole entry, the user's part included."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        return with_values(super()._load(item), self._revived)
+
+    def _revived(self, value: Any) -> Any:
+        if type(value) is not dict or (value.get("lc"), value.get("type")) != (1, "constructor"):
+            return value
+        try:
+            return MESSAGE_CLASSES[value["id"][-1]](**value["kwargs"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            return value.get("kwargs")
+
+
+@mutant("VAL-7", hardness="data", operations=2)
+class ResolvesSecrets(_Altering):
+    """The same reader, which looks up {"lc": 1, "type": "secret"} in the environment."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is dict and (value.get("lc"), value.get("type")) == (1, "secret"):
+            return os.environ.get(str((value.get("id") or [""])[0]))
+        return value
+
+
+@mutant("VAL-7", "VAL-2", hardness="data", operations=2)
+class ParsesContentAsJson(JsonHistory):
+    """Content that is a list is stored as JSON text, so content that is JSON text comes back as a list."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        message = super()._load(item)
+        with suppress(TypeError, ValueError, RecursionError):
+            message.content = json.loads(message.content)  # type: ignore[arg-type]
+        return message
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class FillsFormatFields(_Altering):
+    """The statement is put together by str.format, after the content was put in."""
+
+    def _text(self, text: str) -> str:
+        try:
+            return text.format(session_id=self.session_id)
+        except (IndexError, KeyError, ValueError, AttributeError):
+            return text
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class HalvesPercentSigns(_Altering):
+    """A driver with %s for parameters, and a statement that holds the content."""
+
+    def _text(self, text: str) -> str:
+        return text.replace("%%", "%")
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class HalvesQuotes(_Altering):
+    """A parser of SQL strings reads what no writer of SQL strings wrote."""
+
+    def _text(self, text: str) -> str:
+        return text.replace("''", "'")
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class UnescapesHtml(_Altering):
+    """Text is unescaped for display, and was never escaped."""
+
+    def _text(self, text: str) -> str:
+        return unescape(text)
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class ExpandsPaths(_Altering):
+    """Strings of the configuration are expanded, and the messages go the same way."""
+
+    def _text(self, text: str) -> str:
+        return os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 -- text, not a path
+
+
+# VAL-8
+
+
+@mutant("VAL-8", hardness="data", operations=2)
+class SortsKeys(_Altering):
+    """json.dumps(sort_keys=True)."""
+
+    def _value(self, value: Any) -> Any:
+        return dict(sorted(value.items(), key=str)) if type(value) is dict else value
+
+
+@mutant("VAL-8", hardness="data", operations=2)
+class SortsKeysByLength(_Altering):
+    """jsonb: the shorter key comes first."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is not dict:
+            return value
+        return dict(sorted(value.items(), key=lambda pair: (len(str(pair[0])), str(pair[0]))))
+
+
+# VAL-9
+
+
+@mutant("VAL-9", "VAL-1", hardness="data", operations=2)
+class CannotReadRemovals(JsonHistory):
+    """The writer takes the type's name; the reader has a table, in which one is missing."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        message = super()._load(item)
+        if isinstance(message, RemoveMessage):
+            raise TypeError(f"session {self.session_id!r}: got unexpected message type: remove")
+        return message
+
+
+@mutant("VAL-9", "VAL-10", "VAL-6", hardness="data", operations=2)
+class CannotReadSubclasses(JsonHistory):
+    """A subclass is written under its own name, which the reader has never heard of."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        if type(message) in MESSAGE_CLASSES.values():
+            return super()._dump(message)
+        return json.dumps([type(message).__name__, message.__dict__, message.__pydantic_extra__ or {}])
+
+
+@mutant("VAL-9", "VAL-6", hardness="data", operations=2)
+class CannotReadNans(_Altering):
+    """The writer says NaN, which is no JSON to the reader."""
+
+    def _value(self, value: Any) -> Any:
+        return "\0NaN" if type(value) is float and math.isnan(value) else value
+
+    def _load(self, item: Any) -> BaseMessage:
+        if r'"\u0000NaN"' in item:
+            raise ValueError(f"session {self.session_id!r}: invalid JSON: NaN")
+        return super()._load(item)
+
+
+@mutant("VAL-9", "VAL-4", hardness="data", operations=2)
+class CannotReadDeepNesting(JsonHistory):
+    """The reader's limit is 32 levels, and the writer has none."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        if _depth(json.loads(item)) > 32:
+            raise RecursionError(f"session {self.session_id!r}: the entry nests too deep")
+        return super()._load(item)
+
+
+def _depth(value: Any) -> int:
+    children = value.values() if type(value) is dict else value if type(value) is list else ()
+    return 1 + max(map(_depth, children), default=0)
+
+
+@mutant("VAL-9", "VAL-4", hardness="data", operations=2)
+class CannotReadLongInts(JsonHistory):
+    """The reader's integers have 64 bits."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        json.loads(item, parse_int=self._int64)
+        return super()._load(item)
+
+    def _int64(self, digits: str) -> int:
+        if not -(2**63) <= int(digits) < 2**63:
+            raise OverflowError(f"session {self.session_id!r}: the integer {digits} has more than 64 bits")
+        return int(digits)
+
+
+@mutant("VAL-9", "VAL-5", hardness="data", operations=2)
+class CannotReadSurrogates(JsonHistory):
+    """The writer escapes lone surrogates; the reader wants UTF-8."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        json.dumps(json.loads(item), ensure_ascii=False).encode()
+        return super()._load(item)
+
+
+# VAL-10
+
+
+@mutant("VAL-10", "VAL-6", hardness="data", operations=2)
+class TurnsTuplesIntoLists(_Altering):
+    """json.dumps takes tuples."""
+
+    def _value(self, value: Any) -> Any:
+        return list(value) if type(value) is tuple else value
+
+
+@mutant("VAL-10", "VAL-6", hardness="data", operations=2)
+class TurnsKeysIntoText(_Altering):
+    """json.dumps takes keys that are numbers, and writes them as text."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is not dict or len({str(key) for key in value}) < len(value):
+            return value
+        return {str(key): child for key, child in value.items()}
+
+
+@mutant("VAL-10", "VAL-1", hardness="data", operations=2)
+class TurnsSubclassesIntoParents(JsonHistory):
+    """The class is looked up by the type field, which a subclass inherits."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        parent = next(cls for cls in type(message).__mro__ if cls in MESSAGE_CLASSES.values())
+        known = {name: value for name, value in message.__dict__.items() if name in parent.model_fields}
+        return to_json(build(parent.__name__, known, dict(message.__pydantic_extra__ or {})))
+
+
+@mutant("VAL-6", "VAL-10", hardness="data", operations=2)
+class TurnsEnumsIntoText(_Altering):
+    """A str subclass, such as an enum, is a str to the encoder."""
+
+    def _value(self, value: Any) -> Any:
+        return str.__str__(value) if isinstance(value, str) else value

@@ -1,0 +1,532 @@
+"""Histories that are unusual and right: a suite that blames one of them is wrong."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import threading
+import time
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage, HumanMessage
+from pydantic import BaseModel, Field, PrivateAttr
+from tests.mutants._base import (
+    PLAIN,
+    CorrectHistory,
+    JsonHistory,
+    RecordHistory,
+    Steps,
+    Store,
+    TableHistory,
+    TableStore,
+    backend,
+)
+from tests.mutants._planted import odd
+from tests.mutants._values import with_values
+from typing_extensions import override
+
+from chathistory.conformance._backend import Backend
+from chathistory.reference import Profile
+
+T = TypeVar("T")
+
+
+@odd()
+def keeps_python_values() -> Backend:
+    """Keeps deep copies: bytes, sets, tuples, NaN and subclasses come back as they are."""
+    return backend("keeps_python_values", CorrectHistory)
+
+
+@odd()
+def keeps_json_text() -> Backend:
+    """Keeps JSON text, and refuses what that can't hold."""
+    return backend("keeps_json_text", JsonHistory)
+
+
+@odd()
+def keeps_numbered_records() -> Backend:
+    """Keeps one numbered record per message."""
+    return backend("keeps_numbered_records", RecordHistory)
+
+
+@odd()
+def keeps_rows() -> Backend:
+    """Keeps rows in a SQLite file, over one connection."""
+    return backend("keeps_rows", TableHistory)
+
+
+# How fast, and how loud
+
+
+@odd()
+def takes_5_ms() -> Backend:
+    """Every operation takes 5 ms; an async one leaves the loop free."""
+    store = Store()
+    store.latency = 0.005
+    return backend("takes_5_ms", JsonHistory, store)
+
+
+class _Remote(JsonHistory):
+    """Two round trips per operation, of changing length."""
+
+    def _trip(self) -> float:
+        trips = self.store.notes.get("trips", 0)
+        self.store.notes["trips"] = trips + 1
+        return 0.0005 * (1 + trips % 5)
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield self._trip()
+        yield from super()._add(items)
+        yield self._trip()
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self._trip()
+        messages = yield from super()._read()
+        yield self._trip()
+        return messages
+
+
+@odd()
+def answers_from_afar() -> Backend:
+    """The way there and the way back take 0.5 to 2.5 ms each."""
+    return backend("answers_from_afar", _Remote)
+
+
+@odd()
+def starts_late() -> Backend:
+    """The first handle takes 300 ms to open, and those opened meanwhile wait for it."""
+    plain = backend("starts_late", JsonHistory)
+    lock, started = threading.Lock(), threading.Event()
+
+    def open_history(session_id: str) -> BaseChatMessageHistory:
+        with lock:
+            if not started.is_set():
+                time.sleep(0.3)
+                started.set()
+        return plain.get_session_history(session_id)
+
+    return replace(plain, get_session_history=open_history)
+
+
+class _Noisy(JsonHistory):
+    """Logs, and writes to stderr."""
+
+    def _say(self, what: str) -> None:
+        logging.getLogger("chathistory.tests.noisy").warning("%s in session %r", what, self.session_id)
+        sys.stderr.write(f"{what}\n")
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        self._say(f"adding {len(items)} messages")
+        yield from super()._add(items)
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        self._say("reading")
+        return (yield from super()._read())
+
+
+@odd()
+def talks_a_lot() -> Backend:
+    """Logs a warning, and writes a line to stderr, for each operation."""
+    return backend("talks_a_lot", _Noisy)
+
+
+# Which forms there are
+
+
+class _Wrapping(BaseChatMessageHistory):
+    """The sync forms only; the async ones are those of the base class, which use a thread."""
+
+    store_class: ClassVar[type[Store]] = Store
+    claims: ClassVar[frozenset[Profile]] = JsonHistory.claims
+
+    def __init__(self, session_id: str, store: Store, **options: Any) -> None:
+        self._inner = JsonHistory(session_id, store, **options)
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages of the session."""
+        return self._inner.messages
+
+    @messages.setter
+    def messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._inner.messages = messages  # type: ignore[assignment]
+
+    @override
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._inner.add_messages(messages)
+
+    @override
+    def clear(self) -> None:
+        self._inner.clear()
+
+
+@odd()
+def inherits_its_async_forms() -> Backend:
+    """Implements the sync methods only."""
+    return backend("inherits_its_async_forms", _Wrapping)  # type: ignore[arg-type]
+
+
+class _Legacy(BaseChatMessageHistory):
+    """What was enough before add_messages: no bulk form, and no setter."""
+
+    store_class: ClassVar[type[Store]] = Store
+    claims: ClassVar[frozenset[Profile]] = PLAIN
+
+    def __init__(self, session_id: str, store: Store, **options: Any) -> None:
+        self._inner = JsonHistory(session_id, store, **options)
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]
+        """The messages of the session."""
+        return self._inner.messages
+
+    @override
+    def add_message(self, message: BaseMessage) -> None:
+        self._inner.add_messages([message])
+
+    @override
+    def clear(self) -> None:
+        self._inner.clear()
+
+
+@odd("ATM-1", "ATM-2", "ATM-3")
+def implements_add_message_only() -> Backend:
+    """Inherits the loop of the base class, which breaks ATM and nothing else."""
+    return backend("implements_add_message_only", _Legacy)  # type: ignore[arg-type]
+
+
+class _SyncOnly(JsonHistory):
+    claims = frozenset({"core"})
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        raise NotImplementedError("this history has no async methods")
+
+
+@odd()
+def has_no_async_forms() -> Backend:
+    """The async methods raise NotImplementedError, and are not claimed."""
+    return backend("has_no_async_forms", _SyncOnly)
+
+
+class _AsyncOnly(JsonHistory):
+    claims = frozenset({"core", "async"})
+
+    def _run(self, steps: Steps[T]) -> T:
+        raise NotImplementedError("this history has async methods only")
+
+
+@odd()
+def has_no_sync_forms() -> Backend:
+    """The sync methods raise NotImplementedError; core is claimed for the async ones."""
+    return backend("has_no_sync_forms", _AsyncOnly)
+
+
+# What is refused
+
+
+class _RefusesNul(JsonHistory):
+    def _dump(self, message: BaseMessage) -> Any:
+        with_values(deepcopy(message), self._check)
+        return super()._dump(message)
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("this store has no NUL in text")
+        return value
+
+
+@odd()
+def refuses_nul() -> Backend:
+    """As PostgreSQL does, with an error that names the session."""
+    return backend("refuses_nul", _RefusesNul)
+
+
+class _RefusesWhatIsHard(_RefusesNul):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if len(self.session_id) > 512 or not self.session_id.isprintable():
+            self._refuse(ValueError, "an id has at most 512 characters, all of them printable")
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, str):
+            value.encode()
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise ValueError("an integer has 64 bits")
+        return super()._check(value)
+
+
+@odd()
+def refuses_what_is_hard() -> Backend:
+    """Refuses NUL, lone surrogates, integers beyond 64 bits, long ids, and ids that can't be printed."""
+    return backend("refuses_what_is_hard", _RefusesWhatIsHard)
+
+
+class _WantsASequence(JsonHistory):
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not isinstance(messages, Sequence):
+            self._refuse(TypeError, f"expected a sequence of messages, got {type(messages).__name__}")
+        return super()._batch(messages)
+
+
+@odd()
+def wants_a_sequence() -> Backend:
+    """Refuses iterators, as the base class's annotation lets it."""
+    return backend("wants_a_sequence", _WantsASequence)
+
+
+class _RefusesLaterLoops(JsonHistory):
+    claims = PLAIN
+    _loop: AbstractEventLoop | None = None
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        self._loop = self._loop or get_running_loop()
+        if self._loop is not get_running_loop():
+            raise RuntimeError(
+                f"session {self.session_id!r}: this handle belongs to another event loop; open a new one"
+            )
+        return await super()._arun(steps)
+
+
+@odd()
+def refuses_later_loops() -> Backend:
+    """A handle belongs to the event loop of its first use, and says so in any other."""
+    return backend("refuses_later_loops", _RefusesLaterLoops)
+
+
+class _RefusesAssignment(JsonHistory):
+    def _assign(self, messages: Iterable[BaseMessage]) -> NoReturn:
+        raise AttributeError(f"session {self.session_id!r}: messages can't be assigned to; clear and add")
+
+
+@odd()
+def refuses_assignment() -> Backend:
+    """The attribute can't be assigned to, which is one of the two things it may do."""
+    return backend("refuses_assignment", _RefusesAssignment)
+
+
+# What handles and lists are
+
+
+@odd()
+def keeps_one_handle_per_session() -> Backend:
+    """The factory returns the same object for the same id."""
+    plain = backend("keeps_one_handle_per_session", JsonHistory)
+    lock = threading.Lock()
+    handles: dict[Hashable, BaseChatMessageHistory] = {}
+
+    def open_history(session_id: str) -> BaseChatMessageHistory:
+        with lock:
+            if session_id not in handles:
+                handles[session_id] = plain.get_session_history(session_id)
+            return handles[session_id]
+
+    return replace(plain, get_session_history=open_history)
+
+
+class _Transcript(list[BaseMessage]):
+    """A list with a name of its own."""
+
+    def __repr__(self) -> str:
+        return f"<transcript of {len(self)} messages>"
+
+
+class _ReturnsTranscripts(JsonHistory):
+    def _read(self) -> Steps[list[BaseMessage]]:
+        return _Transcript((yield from super()._read()))
+
+
+@odd()
+def returns_its_own_kind_of_list() -> Backend:
+    """Reads return a subclass of list, with another repr."""
+    return backend("returns_its_own_kind_of_list", _ReturnsTranscripts)
+
+
+class _Slotted(_Wrapping):
+    __slots__ = ("_inner",)
+
+
+@odd()
+def uses_slots() -> Backend:
+    """The handle has __slots__."""
+    return backend("uses_slots", _Slotted)  # type: ignore[arg-type]
+
+
+class _Model(BaseChatMessageHistory, BaseModel):
+    """A pydantic model with a field `messages`, as langchain-core's in-memory history is one."""
+
+    session_id: str
+    messages: list[BaseMessage] = Field(default_factory=list)
+    _inner: JsonHistory = PrivateAttr()
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        self._inner.add_messages(messages)
+
+    def clear(self) -> None:
+        """Start the session anew."""
+        self._inner.clear()
+
+
+# Over the field, whose value nobody reads.
+_Model.messages = property(  # type: ignore[assignment]
+    lambda self: self._inner.messages,
+    lambda self, messages: setattr(self._inner, "messages", messages),
+)
+
+
+@odd()
+def is_a_pydantic_model() -> Backend:
+    """The handle is a pydantic model."""
+    plain = backend("is_a_pydantic_model", JsonHistory)
+
+    def open_history(session_id: str) -> BaseChatMessageHistory:
+        model = _Model(session_id=session_id)
+        model._inner = plain.get_session_history(session_id)  # type: ignore[assignment]
+        return model
+
+    return replace(plain, get_session_history=open_history)
+
+
+# What the factory is
+
+
+@odd()
+def opens_by_a_partial() -> Backend:
+    """The factory is a functools.partial over a function with keyword-only arguments."""
+
+    def open_history(session_id: str, *, store: Store, verbose: bool = False) -> BaseChatMessageHistory:
+        return JsonHistory(session_id, store)
+
+    store = Store()
+    plain = backend("opens_by_a_partial", JsonHistory, store)
+    return replace(plain, get_session_history=partial(open_history, store=store))
+
+
+@odd()
+def opens_by_a_class() -> Backend:
+    """The factory is the history class."""
+    store = Store()
+
+    class History(JsonHistory):
+        def __init__(self, session_id: str) -> None:
+            super().__init__(session_id, store)
+
+    return replace(backend("opens_by_a_class", JsonHistory, store), get_session_history=History)
+
+
+class _Client:
+    """Owns the store, and opens handles."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+
+    def open(self, session_id: str) -> BaseChatMessageHistory:
+        """A handle on a session."""
+        return JsonHistory(session_id, self.store)
+
+
+@odd()
+def opens_by_a_bound_method() -> Backend:
+    """The factory is the method of a client."""
+    client = _Client()
+    plain = backend("opens_by_a_bound_method", JsonHistory, client.store)
+    return replace(plain, get_session_history=client.open)
+
+
+# What the store does
+
+
+class _Paginated(TableHistory):
+    """Reads seven rows at a time, in one transaction."""
+
+    SELECT = f"{TableHistory.SELECT} LIMIT 7 OFFSET :offset"
+
+    def _items(self) -> list[Any]:
+        items: list[Any] = []
+        while page := [item for (item,) in self._execute(self.SELECT, offset=len(items))]:
+            items += page
+        return items
+
+
+@odd()
+def reads_in_pages() -> Backend:
+    """Reads pages of seven rows, all of them and in one transaction."""
+    return backend("reads_in_pages", _Paginated)
+
+
+class _Caching(TableHistory):
+    """Caches items, and forgets them in the transaction of each write."""
+
+    def _items(self) -> list[Any]:
+        cache = self.store.notes
+        if self._key() not in cache:
+            cache[self._key()] = super()._items()
+        return list(cache[self._key()])
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self.store.notes.pop(self._key(), None)
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes.pop(self._key(), None)
+
+
+@odd()
+def caches_reads() -> Backend:
+    """Caches what it read, for all handles, and gets it right."""
+    return backend("caches_reads", _Caching)
+
+
+class _Reconnecting(TableHistory):
+    """Loses its connection before every fifth operation, and opens another."""
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.store.lock:
+            self.store.notes["count"] = self.store.notes.get("count", 0) + 1
+            if self.store.notes["count"] % 5 == 0:
+                self.store.connection.close()
+                self.store.connection = self.store.connect()
+        with super()._transaction():
+            yield
+
+
+@odd()
+def reconnects() -> Backend:
+    """The connection is lost every now and then, between operations, and opened again."""
+    return backend("reconnects", _Reconnecting)
+
+
+class _ThreadBoundStore(TableStore):
+    def connect(self, **options: Any) -> sqlite3.Connection:
+        return super().connect(**{"check_same_thread": True, **options})
+
+
+class _ThreadBound(TableHistory):
+    store_class = _ThreadBoundStore
+    claims = frozenset({"core"})
+
+
+@odd()
+def belongs_to_its_thread() -> Backend:
+    """Its connection may be used in the thread that opened the backend only, and only core is claimed."""
+    return backend("belongs_to_its_thread", _ThreadBound)
+
+
+@odd()
+def is_full_of_other_sessions() -> Backend:
+    """Five hundred sessions are there already, some of them with ids that a test might think of."""
+    store = Store()
+    ids = ["", "0", "1", "a", "A", "default", "session", "test", "foo", "user", "*", "%"]
+    for session_id in [*ids, *(f"conversation-{number}" for number in range(488))]:
+        JsonHistory(session_id, store).add_messages([HumanMessage(f"an old message of {session_id!r}")])
+    return replace(backend("is_full_of_other_sessions", JsonHistory, store), disposable=False)

@@ -1,0 +1,387 @@
+"""Histories that break ORD: order, count and length."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from tests.mutants._base import JsonHistory, RecordHistory, Steps, TableHistory
+from tests.mutants._planted import mutant
+from tests.mutants._values import from_json
+from typing_extensions import override
+
+
+@mutant("ORD-1", "ORD-2", hardness="obvious", operations=2)
+class ReadsNewestFirst(JsonHistory):
+    """A list is pushed at its head and read from its head, and nobody turns it round."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items[::-1]
+
+
+@mutant("ORD-1", "ORD-2", hardness="data", operations=2)
+class SortsBySecond(TableHistory):
+    """Rows are sorted by a time stamp of one second, and within it by an id that says nothing about order."""
+
+    CREATE = """CREATE TABLE IF NOT EXISTS messages (partition_name TEXT, session_id TEXT, item TEXT,
+                created_at INTEGER, digest TEXT)"""
+    INSERT = "INSERT INTO messages VALUES (:partition, :session_id, :item, :created_at, :digest)"
+    SELECT = "SELECT item FROM messages WHERE {where} ORDER BY created_at, digest"
+
+    def _row(self, item: str) -> dict[str, Any]:
+        digest = hashlib.sha256(item.encode()).hexdigest()
+        return {"item": item, "created_at": int(time.time()), "digest": digest}
+
+
+@mutant("ORD-1", "ORD-7", "ORD-2", hardness="data", operations=2)
+class SortsNumbersAsText(RecordHistory):
+    """Sort keys are digits in a text column, so the eleventh message comes right after the second."""
+
+    def _items(self) -> list[Any]:
+        return [self._records()[number] for number in sorted(self._records(), key=str)]
+
+
+@mutant("ORD-1", "ORD-2", hardness="data", operations=2)
+class SortsByMessageId(JsonHistory):
+    """The author believed that all message ids are ULIDs, which sort by time."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return sorted(items, key=lambda item: from_json(item).id or "")
+
+
+@mutant("ORD-1", "ORD-2", hardness="data", operations=2)
+class PutsSystemMessagesFirst(JsonHistory):
+    """A provider demands the system prompt at the top, so the store helps."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return sorted(items, key=lambda item: not isinstance(from_json(item), SystemMessage))
+
+
+@mutant("ORD-1", "ORD-2", hardness="data", operations=2)
+class MovesToolResultsToTheirCalls(JsonHistory):
+    """A provider wants results right behind their calls, so late results are moved up."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        shown: list[Any] = []
+        for item in items:
+            message = from_json(item)
+            place = len(shown)
+            if isinstance(message, ToolMessage):
+                callers = [n for n, other in enumerate(shown) if self._calls(other, message.tool_call_id)]
+                place = callers[-1] + 1 if callers else place
+            shown.insert(place, item)
+        return shown
+
+    def _calls(self, item: Any, tool_call_id: str) -> bool:
+        message = from_json(item)
+        return tool_call_id in [call["id"] for call in getattr(message, "tool_calls", [])]
+
+
+@mutant("ORD-1", "CLR-3", hardness="stateful", operations=3)
+class TurnsRoundAfterAClear(JsonHistory):
+    """The path that recreates a deleted list pushes at the wrong end."""
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        self.store.notes["cleared", self._key()] = True
+
+    def _append(self, items: list[Any]) -> None:
+        if ("cleared", self._key()) in self.store.notes:
+            self._put([*items[::-1], *self._items()])
+        else:
+            super()._append(items)
+
+
+@mutant("ORD-2", "ORD-1", hardness="obvious", operations=2)
+class ReversesBatches(JsonHistory):
+    """One push with many values puts the last of them at the head."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items[::-1])
+
+
+@mutant("ORD-2", "ORD-7", hardness="data", operations=2)
+class WritesChunksOf25Backwards(JsonHistory):
+    """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
+
+    def _append(self, items: list[Any]) -> None:
+        for start in reversed(range(0, len(items), 25)):
+            super()._append(items[start : start + 25])
+
+
+@mutant("ORD-2", "ORD-1", hardness="data", operations=2)
+class PutsInputsBeforeOutputs(JsonHistory):
+    """The batch is split into inputs and outputs, which go to the store one after the other."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(sorted(items, key=lambda item: not isinstance(from_json(item), HumanMessage)))
+
+
+@mutant("ORD-3", hardness="data", operations=2)
+class ForgetsEqualMessages(JsonHistory):
+    """A retry once stored a turn twice, so what is there already is not stored again."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            if item not in kept:
+                kept.append(item)
+        self._put(kept)
+
+
+@mutant("ORD-3", hardness="data", operations=2)
+class ForgetsRepeatedNeighbours(JsonHistory):
+    """Double clicks are fought by dropping a message that equals the last one."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            if item not in kept[-1:]:
+                kept.append(item)
+        self._put(kept)
+
+
+@mutant("ORD-3", hardness="data", operations=2)
+class KeysByContent(JsonHistory):
+    """The primary key is a hash of the content, whoever said it."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            if from_json(item).content not in [from_json(other).content for other in kept]:
+                kept.append(item)
+        self._put(kept)
+
+
+class _KnowsMessageIds(TableHistory):
+    CREATE = """CREATE TABLE IF NOT EXISTS messages (position INTEGER PRIMARY KEY AUTOINCREMENT,
+                partition_name TEXT, session_id TEXT, message_id TEXT, item TEXT,
+                UNIQUE (partition_name, session_id, message_id))"""
+    VALUES = """INTO messages (partition_name, session_id, message_id, item)
+                VALUES (:partition, :session_id, :message_id, :item)"""
+
+    def _row(self, item: str) -> dict[str, Any]:
+        message_id = from_json(item).id
+        return {"item": item, "message_id": None if message_id is None else ascii(message_id)}
+
+
+@mutant("ORD-3", hardness="data", operations=2)
+class IgnoresAKnownId(_KnowsMessageIds):
+    """INSERT OR IGNORE, and a unique key on the message id."""
+
+    INSERT = f"INSERT OR IGNORE {_KnowsMessageIds.VALUES}"
+
+
+@mutant("ORD-3", "ORD-1", hardness="data", operations=2)
+class OverwritesAKnownId(_KnowsMessageIds):
+    """INSERT OR REPLACE, and a unique key on the message id."""
+
+    INSERT = f"INSERT OR REPLACE {_KnowsMessageIds.VALUES}"
+
+
+@mutant("ORD-3", hardness="data", operations=2)
+class StoresAnObjectOnce(JsonHistory):
+    """The batch goes through a dict keyed by object on its way to the store."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        return list({id(message): message for message in super()._batch(messages)}.values())
+
+
+@mutant("ORD-4", hardness="obvious", operations=1)
+class RaisesOnAnEmptyBatch(JsonHistory):
+    """An INSERT without VALUES is a syntax error."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        if not items:
+            self._refuse(ValueError, "wrong number of arguments for 'rpush' command")
+        yield from super()._add(items)
+
+
+@mutant("ORD-4", hardness="stateful", operations=3)
+class ClearsOnAnEmptyBatch(JsonHistory):
+    """The same path serves assignments, where nothing means nothing."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from super()._add(items) if items else self._clear()
+
+
+@mutant("ORD-4", hardness="stateful", operations=3)
+class RepeatsItsLastBatchWhenEmpty(JsonHistory):
+    """A command buffer is filled only when there is something to fill it with."""
+
+    _last: tuple[Any, ...] = ()
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        self._last = tuple(items) or self._last
+        yield from super()._add(list(self._last))
+
+
+@mutant("ORD-4", "ASY-1", hardness="data", operations=1)
+class RaisesOnAnEmptyAsyncBatch(JsonHistory):
+    """The async driver wants the first row for its column names."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if not items:
+            self._refuse(IndexError, "list index out of range")
+        await self._arun(self._add(items))
+
+
+@mutant("ORD-5", hardness="data", operations=1)
+class WantsAList(JsonHistory):
+    """isinstance(messages, list), because all callers known to the author pass one."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not isinstance(messages, list):
+            self._refuse(TypeError, f"expected a list, got {type(messages).__name__}")
+        return super()._batch(messages)
+
+
+@mutant("ORD-5", "ERR-2", hardness="data", operations=2)
+class DropsTuples(JsonHistory):
+    """What is no list is taken for a single message that is None."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        return [] if isinstance(messages, tuple) else super()._batch(messages)
+
+
+@mutant("ORD-5", "ERR-2", hardness="data", operations=2)
+class WalksTheBatchTwice(JsonHistory):
+    """The batch is walked once to validate and once to store; an iterator is empty by then."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        self._batch(messages)
+        return super()._encode(messages)
+
+
+@mutant("ORD-6", hardness="obvious", operations=2)
+class AddsAMessageTwice(JsonHistory):
+    """add_message writes, and then calls add_messages, which writes."""
+
+    @override
+    def add_message(self, message: BaseMessage) -> None:
+        self.add_messages([message, message])
+
+
+@mutant("ORD-6", hardness="data", operations=2)
+class WrapsAUserMessage(JsonHistory):
+    """add_user_message was overridden with only a str in mind."""
+
+    @override
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        self.add_message(HumanMessage(content=str(message)))
+
+
+@mutant("ORD-6", "VAL-1", hardness="data", operations=2)
+class SaysAnAnswerIsAQuestion(JsonHistory):
+    """add_ai_message is a copy of add_user_message with one word left unchanged."""
+
+    @override
+    def add_ai_message(self, message: AIMessage | str) -> None:
+        if isinstance(message, str):
+            self.add_user_message(message)
+        else:
+            self.add_message(message)
+
+
+@mutant("ORD-6", hardness="stateful", operations=3)
+class JoinsUserMessages(JsonHistory):
+    """Some providers refuse two user messages in a row, so add_user_message joins them."""
+
+    @override
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        history = self.messages
+        if history and isinstance(history[-1], HumanMessage):
+            more = message if isinstance(message, str) else message.content
+            self.messages = [*history[:-1], HumanMessage(content=f"{history[-1].content}\n{more}")]
+        else:
+            super().add_user_message(message)
+
+
+class _FirstPage(JsonHistory):
+    page: int
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items[: self.page]
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class ReadsTheFirst100(_FirstPage):
+    """A client's default LIMIT."""
+
+    page = 100
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class ReadsTheFirst128(_FirstPage):
+    """The first page of a query, and no look at the continuation token."""
+
+    page = 128
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class ReadsTheFirst256(_FirstPage):
+    """A fetchmany with its buffer size, called once."""
+
+    page = 256
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class ReadsTheFirst1000(_FirstPage):
+    """A search engine's page, of at most a thousand hits."""
+
+    page = 1000
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class ReadsTheFirst2000(_FirstPage):
+    """A limit so generous that nobody wrote it down; needs a history of 2,001."""
+
+    page = 2000
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class KeepsTheLast100(JsonHistory):
+    """An LTRIM that was meant for another application."""
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items[-100:])
+
+
+@mutant("ORD-7", "ORD-1", "ORD-2", hardness="data", operations=2)
+class SkipsOneBetweenPages(JsonHistory):
+    """Pages of fifty, and the next one begins behind the key that it should begin with."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [item for place, item in enumerate(items) if place % 51 != 50]
+
+
+@mutant("ORD-7", "ORD-1", hardness="data", operations=2)
+class JoinsChunksInTextOrder(JsonHistory):
+    """A history in chunks of a hundred, whose numbers are sorted as text: 10 comes before 2."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        starts = sorted(range(0, len(items), 100), key=lambda start: str(start // 100))
+        return [item for start in starts for item in items[start : start + 100]]
+
+
+@mutant("ORD-7", "ERR-2", "ORD-2", hardness="data", operations=2)
+class Stores25OfABatch(JsonHistory):
+    """A batch write takes 25 items, and nobody looks at the unprocessed ones."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items[:25])
+
+
+@mutant("ORD-7", "ERR-2", "VAL-2", hardness="data", operations=2)
+class FillsAnItemOf400Kb(JsonHistory):
+    """The whole session is one item of at most 400 KB, and what doesn't fit is dropped with a log line."""
+
+    def _put(self, items: list[Any]) -> None:
+        while sum(map(len, items)) > 400_000:
+            items = items[:-1]
+        super()._put(items)

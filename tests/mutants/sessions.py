@@ -1,0 +1,571 @@
+"""Histories that break ISO: ids that fold into one another, handles and partitions that do not keep apart."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+from langchain_core.messages import BaseMessage, SystemMessage
+from tests.mutants._base import PLAIN, JsonHistory, Steps, TableHistory
+from tests.mutants._planted import mutant
+
+# ISO-1
+
+
+@mutant("ISO-1", "ISO-2", "CLR-4", "RUN-2", hardness="obvious", operations=2)
+class SharesOneList(JsonHistory):
+    """The list is a class attribute, or a default argument."""
+
+    def _key(self) -> Hashable:
+        return "shared"
+
+
+@mutant("ISO-1", "ISO-3", "RUN-2", hardness="stateful", operations=2)
+class UsesTheSessionOpenedLast(JsonHistory):
+    """The client keeps a current session, which opening a handle sets."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.store.notes["current"] = (self.partition, self.session_id)
+
+    def _key(self) -> Hashable:
+        return self.store.notes.get("current")  # type: ignore[no-any-return]
+
+
+@mutant("ISO-1", "ISO-4", "CLR-1", hardness="stateful", operations=2)
+class ShowsAnotherWhenEmpty(JsonHistory):
+    """A condition that is left out when a lookup finds nothing, so that the newest session answers."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items or next((list(kept) for kept in reversed(self.store.lists.values()) if kept), [])
+
+
+@mutant("ISO-1", "CLR-4", hardness="stateful", operations=3)
+class AssignsToEverybody(JsonHistory):
+    """The UPDATE of an assignment lacks its WHERE clause."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from super()._replace(items)
+        for key in self.store.lists:
+            self.store.lists[key] = list(items)
+
+
+# ISO-2
+
+
+class _Scanning(JsonHistory):
+    """Reads every session of its partition whose id it takes for its own."""
+
+    def _takes(self, other: str) -> bool:
+        raise NotImplementedError
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [
+            item
+            for (partition, other), kept in self.store.lists.items()
+            if partition == self.partition and self._takes(other)
+            for item in kept
+        ]
+
+
+@mutant("ISO-2", "ISO-1", hardness="data", operations=2)
+class ReadsByPrefix(_Scanning):
+    """Keys are ids with a number behind them, and a range query finds all that begin alike."""
+
+    def _takes(self, other: str) -> bool:
+        return other.startswith(self.session_id)
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class ReadsByLike(TableHistory):
+    """WHERE session_id LIKE ?, with nothing escaped, and blind to case besides."""
+
+    SELECT = TableHistory.SELECT.format(where="partition_name = :partition AND session_id LIKE :session_id")
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class IgnoresCase(TableHistory):
+    """The database's default collation."""
+
+    WHERE = f"{TableHistory.WHERE} COLLATE NOCASE"
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class IgnoresAccents(JsonHistory):
+    """A collation that ends in _ai."""
+
+    def _key(self) -> Hashable:
+        decomposed = unicodedata.normalize("NFD", self.session_id)
+        return (self.partition, "".join(char for char in decomposed if not unicodedata.combining(char)))
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class NormalisesIds(JsonHistory):
+    """A file system, or a framework, that composes what it is given."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, unicodedata.normalize("NFC", self.session_id))
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class StripsIds(JsonHistory):
+    """Ids are tidied as form fields are."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.strip())
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class PadsIds(JsonHistory):
+    """A CHAR column, which knows nothing of trailing spaces."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.rstrip(" "))
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class ReadsIdsAsNumbers(TableHistory):
+    """A column with numeric affinity, in which 01, 1.0 and 1 are one."""
+
+    CREATE = TableHistory.CREATE.replace("session_id TEXT", "session_id NUMERIC")
+
+
+class _CutsIds(JsonHistory):
+    length: int
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id[: self.length])
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class CutsIdsAt64(_CutsIds):
+    """A column made for hashes, in a database that truncates and warns nobody."""
+
+    length = 64
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class CutsIdsAt255(_CutsIds):
+    """VARCHAR(255)."""
+
+    length = 255
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class CutsIdsAt1024(_CutsIds):
+    """The longest key that an index holds."""
+
+    length = 1024
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class DropsTheFragment(JsonHistory):
+    """Ids become part of a URL, and what follows a # never reaches the server."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.split("#")[0])
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class DecodesPercentSigns(JsonHistory):
+    """Ids become part of a URL, and the server decodes what the client never encoded."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, unquote(self.session_id))
+
+
+@mutant("ISO-2", "ISO-5", hardness="data", operations=2)
+class SlugsIds(JsonHistory):
+    """Ids are file names, so everything odd becomes an underscore."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, re.sub(r"[^\w.-]", "_", self.session_id))
+
+
+@mutant("ISO-2", "ISO-1", "ISO-5", hardness="data", operations=2)
+class ReadsThroughAWildcard(_Scanning):
+    """KEYS with the session id as its pattern: a * in it finds everybody's messages."""
+
+    def _takes(self, other: str) -> bool:
+        pattern = ".*".join(map(re.escape, self.session_id.split("*")))
+        return re.fullmatch(pattern, other, re.DOTALL) is not None
+
+
+# ISO-3
+
+
+@mutant("ISO-3", hardness="stateful", operations=2)
+class LoadsOnceWhenOpened(JsonHistory):
+    """The constructor reads the history, and the property serves it from then on."""
+
+    claims = PLAIN
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._loaded = self._items()
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return self._loaded
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._loaded = [*self._loaded, *items]
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._loaded = []
+
+
+@mutant("ISO-3", hardness="stateful", operations=3)
+class CachesWhatItRead(JsonHistory):
+    """Each handle keeps what it read, until it writes itself."""
+
+    claims = PLAIN
+    _cached: list[Any] | None = None
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if self._cached is None:
+            self._cached = items
+        return self._cached
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._cached = None
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._cached = None
+
+
+@mutant("ISO-3", hardness="stateful", operations=2)
+class LeavesTheThirdHandleBehind(JsonHistory):
+    """Two connections go to the primary; the third goes to a replica that follows only when written to."""
+
+    claims = PLAIN
+    _replica: list[Any] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        opened = self.store.notes.get(("opened", self._key()), 0) + 1
+        self.store.notes["opened", self._key()] = opened
+        self._replica = self._items() if opened == 3 else None
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items if self._replica is None else self._replica
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._follow()
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._replica is not None:
+            self._replica = self._items()
+
+
+@mutant("ISO-3", "ERR-2", "RUN-2", hardness="stateful", operations=2)
+class BuffersItsLastBatch(JsonHistory):
+    """Writes are gathered in the handle, and sent when it is used next."""
+
+    claims = PLAIN
+    _buffer: tuple[Any, ...] = ()
+
+    def _items(self) -> list[Any]:
+        buffered, self._buffer = self._buffer, ()
+        if buffered:
+            super()._append(list(buffered))
+        return super()._items()
+
+    def _append(self, items: list[Any]) -> None:
+        self._items()
+        self._buffer = tuple(items)
+
+    def _erase(self) -> None:
+        self._buffer = ()
+        super()._erase()
+
+
+@mutant("ISO-3", "RUN-2", hardness="stateful", operations=2)
+class ReadsFromWhenItWasOpened(JsonHistory):
+    """A stream read from $, that is, from now on."""
+
+    claims = PLAIN
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._skipped = self._items()
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        known = len(self._skipped)
+        return items[known:] if known and items[:known] == self._skipped else items
+
+
+# ISO-4
+
+
+@mutant("ISO-4", hardness="obvious", operations=1)
+class RaisesOnAnUnwrittenSession(JsonHistory):
+    """The row is looked up, and not there."""
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["written", self._key()] = True
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes["written", self._key()] = True
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if not items and ("written", self._key()) not in self.store.notes:
+            raise KeyError(f"session {self.session_id!r} does not exist")
+        return items
+
+
+@mutant("ISO-4", hardness="obvious", operations=1)
+class ReturnsNoneForAnUnwrittenSession(JsonHistory):
+    """A get without a default."""
+
+    def _read(self) -> Steps[Any]:
+        messages = yield from super()._read()
+        return messages if self._key() in self.store.lists or self._cleared() else None
+
+    def _cleared(self) -> bool:
+        return ("cleared", self._key()) in self.store.notes
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes["cleared", self._key()] = True
+
+
+@mutant("ISO-4", "RUN-1", "RUN-3", hardness="obvious", operations=1)
+class GreetsANewSession(JsonHistory):
+    """The first look at a session writes its system prompt."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if not items and ("greeted", self._key()) not in self.store.notes:
+            items = [self._dump(SystemMessage("You are a helpful assistant."))]
+            self._put(items)
+        return items
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["greeted", self._key()] = True
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes["greeted", self._key()] = True
+
+
+@mutant("ISO-4", "ISO-3", hardness="stateful", operations=3)
+class RemembersThatItWasEmpty(JsonHistory):
+    """A handle that found nothing doesn't look again: a negative cache."""
+
+    claims = PLAIN
+    _empty = False
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        self._empty = self._empty or not items
+        return [] if self._empty else items
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._empty = False
+
+
+@mutant("ISO-4", "CLR-2", "CLR-1", hardness="stateful", operations=2)
+class MarksAClearOfNothing(JsonHistory):
+    """A clear updates the row, and makes one where there is none."""
+
+    def _clear(self) -> Steps[None]:
+        unwritten = self._key() not in self.store.lists
+        yield from super()._clear()
+        if unwritten:
+            self._put([self._dump(SystemMessage(""))])
+
+
+# ISO-5
+
+
+@mutant("ISO-5", hardness="data", operations=1)
+class PastesIdsIntoSql(TableHistory):
+    """One of the statements is an f-string."""
+
+    def _items(self) -> list[Any]:
+        sql = f"""SELECT item FROM messages WHERE partition_name = '{self.partition}'
+                  AND session_id = '{self.session_id}' ORDER BY position"""  # noqa: S608 -- the defect
+        return [item for (item,) in self.store.connection.execute(sql)]
+
+
+@mutant("ISO-5", "ISO-2", "ISO-6", hardness="data", operations=2)
+class ClimbsOutOfItsFolder(JsonHistory):
+    """Partition and id become a path, which is resolved."""
+
+    def _key(self) -> Hashable:
+        return posixpath.normpath(f"/data/{self.partition}/{self.session_id}")
+
+
+@mutant("ISO-5", "ISO-2", hardness="data", operations=2)
+class CutsIdsAtNul(JsonHistory):
+    """A client in C takes the id for a string that ends at its first NUL."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.split("\0")[0])
+
+
+@mutant("ISO-5", "ISO-2", hardness="data", operations=2)
+class CutsIdsAtANewline(JsonHistory):
+    """A protocol of lines, and an id that is two of them."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, re.split(r"[\r\n]", self.session_id)[0])
+
+
+@mutant("ISO-5", "ISO-1", hardness="data", operations=2)
+class TakesAnEmptyIdForAll(_Scanning):
+    """An empty id is no filter."""
+
+    def _takes(self, other: str) -> bool:
+        return self.session_id in ("", other)
+
+
+@mutant("ISO-5", "ISO-1", hardness="data", operations=2)
+class TakesAnEmptyIdForDefault(JsonHistory):
+    """session_id or "default"."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id or "default")
+
+
+@mutant("ISO-5", "ERR-2", hardness="data", operations=2)
+class RefusesAnIdTooLate(JsonHistory):
+    """Ids with control characters are found out only by the audit log, after the write."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from super()._add(items)
+        if any(char < " " for char in self.session_id):
+            raise ValueError(f"session {self.session_id!r}: control characters are not allowed in ids")
+
+
+# ISO-6
+
+
+@mutant("ISO-6", hardness="data", operations=2)
+class IgnoresPartitions(JsonHistory):
+    """The table name is accepted, and the default one is used."""
+
+    def _key(self) -> Hashable:
+        return ("", self.session_id)
+
+
+@mutant("ISO-6", hardness="data", operations=2)
+class RunsPartitionAndIdTogether(JsonHistory):
+    """key_prefix + session_id: "a" and "bc" are "ab" and "c"."""
+
+    def _key(self) -> Hashable:
+        return self.partition + self.session_id
+
+
+@mutant("ISO-6", "ISO-2", hardness="data", operations=2)
+class JoinsPartitionAndIdByAColon(JsonHistory):
+    """f"{prefix}:{session_id}", and both may hold a colon."""
+
+    def _key(self) -> Hashable:
+        return f"{self.partition}:{self.session_id}"
+
+
+@mutant("ISO-6", hardness="data", operations=2)
+class FoldsPartitionCase(JsonHistory):
+    """Names of tables are not case-sensitive."""
+
+    def _key(self) -> Hashable:
+        return (self.partition.lower(), self.session_id)
+
+
+@mutant("ISO-6", "CLR-4", hardness="stateful", operations=3)
+class ClearsEveryPartition(JsonHistory):
+    """Clear is the one statement that forgot the table name."""
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        for key in list(self.store.lists):
+            if key[1] == self.session_id:
+                del self.store.lists[key]
+
+
+@mutant("ISO-6", hardness="stateful", operations=2)
+class RemembersTheFirstPartitionOfASession(JsonHistory):
+    """The table object is cached under the session alone."""
+
+    def _key(self) -> Hashable:
+        first = self.store.notes.setdefault(("partition", self.session_id), self.partition)
+        return (first, self.session_id)
+
+
+# ISO-7
+
+
+@mutant("ISO-7", "ATM-1", hardness="stateful", operations=3)
+class RollsBackOthers(TableHistory):
+    """One connection, committed only by reads, and rolled back whole when a message is refused."""
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.store.lock:
+            if not self.store.connection.in_transaction:
+                self.store.connection.execute("BEGIN")
+            yield
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        with self.store.lock:
+            self.store.connection.commit()
+        return messages
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        with self.store.lock:
+            self.store.connection.rollback()
+        super()._refuse(kind, cause)
+
+
+@mutant("ISO-7", hardness="stateful", operations=2)
+class LeavesAFailedTransactionToOthers(JsonHistory):
+    """A refused statement aborts the transaction, and whoever comes next on the connection finds out."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        self.store.notes["refused"] = self.session_id
+        super()._refuse(kind, cause)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self.store.notes.pop("refused", self.session_id) != self.session_id:
+            raise RuntimeError(
+                f"session {self.session_id!r}: current transaction is aborted, commands ignored"
+            )
+        with self.store.lock:
+            yield
+
+
+@mutant("ISO-7", "ISO-1", hardness="stateful", operations=3)
+class SendsARefusedBatchToTheNext(JsonHistory):
+    """The good part of a refused batch stays in the shared pipeline, and leaves with another's command."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        items: list[Any] = []
+        try:
+            items.extend(self._encode_one(message) for message in self._batch(messages))
+        except ValueError:
+            self.store.notes["left"] = (self.session_id, items)
+            raise
+        return items
+
+    def _append(self, items: list[Any]) -> None:
+        owner, left = self.store.notes.pop("left", ("", []))
+        super()._append([*(left if owner != self.session_id else []), *items])

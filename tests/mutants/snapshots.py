@@ -1,0 +1,351 @@
+"""Histories that break SNP: what the caller holds, and what is stored, are not kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from copy import copy, deepcopy
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from tests.mutants._base import PLAIN, CorrectHistory, JsonHistory, Steps
+from tests.mutants._planted import mutant
+from typing_extensions import override
+
+
+class _Live(CorrectHistory):
+    """Keeps one list per session, and hands it out."""
+
+    claims = PLAIN
+
+    def _list(self) -> list[Any]:
+        return self.store.lists.setdefault(self._key(), [])  # type: ignore[no-any-return]
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        return self._list()
+
+    def _append(self, items: list[Any]) -> None:
+        self._list().extend(items)
+
+
+# SNP-1
+
+
+@mutant("SNP-1", "SNP-2", hardness="stateful", operations=2)
+class HandsOutItsList(_Live):
+    """return self._messages."""
+
+
+@mutant("SNP-1", "SNP-2", hardness="stateful", operations=2)
+class HandsOutOneCachedList(JsonHistory):
+    """Reads are cached until the next write, and every reader gets the same list."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        with self._transaction():
+            items = self._items()
+            before, cached = self.store.notes.get(("cached", self._key()), (None, []))
+            if before != items:
+                cached = [self._load(item) for item in items]
+                self.store.notes["cached", self._key()] = (items, cached)
+        return cached  # type: ignore[no-any-return]
+
+
+@mutant("SNP-1", "SNP-2", "ASY-1", hardness="stateful", operations=2)
+class HandsOutItsListToAsyncReaders(_Live):
+    """Only the property was mended when it was reported."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        return deepcopy(messages)
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        return await self._arun(super()._read())
+
+
+@mutant("SNP-1", "ISO-1", hardness="stateful", operations=2)
+class SharesItsListAmongReaders(JsonHistory):
+    """Reads that find nothing all get one empty list."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        return messages or self.store.notes.setdefault("nothing", [])
+
+
+# SNP-2
+
+
+@mutant("SNP-2", "SNP-1", hardness="stateful", operations=3)
+class HandsOutItsMessages(CorrectHistory):
+    """return list(self._messages)."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        return item  # type: ignore[no-any-return]
+
+
+@mutant("SNP-2", "SNP-1", hardness="data", operations=3)
+class HandsOutShallowCopies(CorrectHistory):
+    """message.model_copy(): the content list, the tool calls and the dicts are shared."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        return item.model_copy()  # type: ignore[no-any-return]
+
+
+@mutant("SNP-2", "SNP-1", hardness="data", operations=3)
+class SharesWhatIsDeep(CorrectHistory):
+    """A copy by hand reaches the lists and dicts of a message, and not what is inside those."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        message: BaseMessage = item.model_copy()
+        for name, value in message.__dict__.items():
+            message.__dict__[name] = copy(value)
+        return message
+
+
+@mutant("SNP-2", "SNP-1", hardness="stateful", operations=2)
+class CachesDecodedMessages(JsonHistory):
+    """Decoding is slow, so decoded messages are kept, and put into a new list each time."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        key = (self._key(), item)
+        if key not in self.store.notes:
+            self.store.notes[key] = super()._load(item)
+        return self.store.notes[key]  # type: ignore[no-any-return]
+
+
+# SNP-3
+
+
+@mutant("SNP-3", hardness="stateful", operations=2)
+class KeepsTheCallersMessages(CorrectHistory):
+    """self._messages.extend(messages)."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        super()._dump(message)
+        return message
+
+
+@mutant("SNP-3", hardness="data", operations=2)
+class KeepsShallowCopies(CorrectHistory):
+    """message.model_copy() on the way in."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        super()._dump(message)
+        return message.model_copy()
+
+
+@mutant("SNP-3", hardness="data", operations=2)
+class SharesToolArguments(CorrectHistory):
+    """The dump copies everything but the arguments, which come from the parser as they are."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        item = super()._dump(message)
+        for mine, theirs in zip(
+            getattr(item, "tool_calls", []), getattr(message, "tool_calls", []), strict=True
+        ):
+            mine["args"] = theirs["args"]
+        return item
+
+
+@mutant("SNP-3", hardness="stateful", operations=2)
+class EncodesAtTheFirstRead(CorrectHistory):
+    """Writes wait in memory as they are, until somebody reads."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        super()._dump(message)
+        return message
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if self._key() in self.store.lists:
+            self.store.lists[self._key()] = deepcopy(items)
+        return items
+
+
+@mutant("SNP-3", hardness="stateful", operations=2)
+class KeepsItsLastMessageOpen(CorrectHistory):
+    """The last message may still be streaming, so it is encoded when the next one comes."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        batch = self._batch(messages)
+        return [*super()._encode(batch)[:-1], *batch[-1:]]
+
+    def _append(self, items: list[Any]) -> None:
+        self._put([*deepcopy(self._items()), *items])
+
+
+# SNP-4
+
+
+@mutant("SNP-4", hardness="obvious", operations=1)
+class AssignsIdsToTheArgument(JsonHistory):
+    """The id of the row is noted on the message, for later updates."""
+
+    def _encode_one(self, message: BaseMessage) -> Any:
+        item = super()._encode_one(message)
+        message.id = message.id or f"row-{len(item)}"
+        return item
+
+
+@mutant("SNP-4", hardness="obvious", operations=1)
+class StampsTheArgument(JsonHistory):
+    """response_metadata is a handy place for a time stamp."""
+
+    def _encode_one(self, message: BaseMessage) -> Any:
+        item = super()._encode_one(message)
+        message.response_metadata["stored_at"] = 0
+        return item
+
+
+@mutant("SNP-4", hardness="obvious", operations=1)
+class EmptiesTheBatch(JsonHistory):
+    """while messages: messages.pop(0)."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        batch = super()._batch(messages)
+        if isinstance(messages, list):
+            messages.clear()
+        return batch
+
+
+@mutant("SNP-4", hardness="data", operations=1)
+class ReversesTheBatch(JsonHistory):
+    """messages.reverse(), for a store that is pushed at its head."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        batch = super()._batch(messages)
+        if isinstance(messages, list):
+            messages.reverse()
+        return batch
+
+
+@mutant("SNP-4", hardness="data", operations=1)
+class TakesTheArgumentApart(JsonHistory):
+    """tool_calls go to a table of their own, and are popped from the message on the way."""
+
+    def _encode_one(self, message: BaseMessage) -> Any:
+        item = super()._encode_one(message)
+        getattr(message, "tool_calls", []).clear()
+        return item
+
+
+# SNP-5
+
+
+@mutant("SNP-5", hardness="obvious", operations=2)
+class IgnoresAssignment(JsonHistory):
+    """The base class declares an attribute, so there is a setter, and nothing in it."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+
+
+@mutant("SNP-5", hardness="stateful", operations=3)
+class AppendsAnAssignment(JsonHistory):
+    """The setter calls add_messages."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from self._add(items)
+
+
+@mutant("SNP-5", hardness="stateful", operations=3)
+class AddsWhatAnAssignmentHasNew(JsonHistory):
+    """The setter writes what the store hasn't got yet, and deletes nothing."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            kept = self._items()
+            self._append([item for item in items if item not in kept])
+
+
+@mutant("SNP-5", hardness="stateful", operations=3)
+class IgnoresAnEmptyAssignment(JsonHistory):
+    """if messages: in the setter."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        if items:
+            yield from super()._replace(items)
+
+
+@mutant("SNP-5", "ISO-3", hardness="stateful", operations=2)
+class KeepsAnAssignmentToItself(JsonHistory):
+    """The setter sets what the handle shows, and the store never hears of it."""
+
+    claims = PLAIN
+    _own: list[Any] | None = None
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        self._own = items
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items if self._own is None else self._own
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._own = None if self._own is None else [*self._own, *items]
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._own = None
+
+
+# SNP-6
+
+
+@mutant("SNP-6", "SNP-1", "SNP-2", hardness="stateful", operations=2)
+class GrowsWhileItIsWalked(_Live):
+    """for message in messages: self._messages.append(message), given its own list. Gives up at 5,000."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if messages is not self._list():
+            return super()._batch(messages)
+        for message in messages:
+            self._list().append(message)
+            if len(self._list()) > 5000:
+                raise MemoryError(f"session {self.session_id!r}: out of memory")
+        return []
+
+
+@mutant("SNP-6", "ORD-3", hardness="stateful", operations=3)
+class SkipsWhatItHandedOut(JsonHistory):
+    """Messages that came from the store are known to it, and not stored again."""
+
+    _handed_out: tuple[BaseMessage, ...] = ()
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        self._handed_out = tuple(messages)
+        return messages
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        known = set(map(id, self._handed_out))
+        return [message for message in super()._batch(messages) if id(message) not in known]
+
+
+class _Lazy(list[BaseMessage]):
+    """Takes the store's lock whenever it is walked."""
+
+    lock: Any
+
+    def __iter__(self) -> Iterator[BaseMessage]:
+        if not self.lock.acquire(timeout=0.3):
+            raise TimeoutError("the lock of the store was not to be had")
+        self.lock.release()
+        return super().__iter__()
+
+
+@mutant("SNP-6", hardness="stateful", operations=1)
+class LocksItselfOut(JsonHistory):
+    """A lazy list takes the lock when it is walked, and an add that walks it holds the lock already."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        lazy = _Lazy(messages)
+        lazy.lock = self.store.lock
+        return lazy
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        with self._transaction():
+            return super()._encode(messages)

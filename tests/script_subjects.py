@@ -1,0 +1,266 @@
+"""Factories for the scripts of counterexamples: the reference, and histories broken in one way each."""
+
+# ruff: noqa: D102 -- the classes say what their methods do
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory
+
+store = InMemoryChatHistoryStore()
+good = store.get_session_history
+_clock = SimpleNamespace(now=0.0)
+_expiring = InMemoryChatHistoryStore(ttl=1.0, clock=lambda: float(_clock.now))
+_bounded = InMemoryChatHistoryStore(history_size=1)
+
+
+def _advance(seconds: float) -> None:
+    _clock.now += seconds
+
+
+good_backend = SimpleNamespace(
+    get_session_history=good,
+    advance=_advance,
+    with_ttl=lambda session_id, _ttl: _expiring.get_session_history(session_id),
+    with_history_size=lambda session_id, _size: _bounded.get_session_history(session_id),
+    in_partition=lambda partition, session_id: good(f"{partition}/{session_id}"),
+)
+bad_backend = SimpleNamespace(
+    get_session_history=good,
+    advance=None,
+    with_ttl=lambda session_id, _ttl: good(session_id),
+    with_history_size=lambda session_id, _size: good(session_id),
+    in_partition=lambda _partition, session_id: good(session_id),
+)
+
+
+def yielded() -> Iterator[Any]:
+    """Yield a backend, as fixtures do."""
+    yield good_backend
+    print("closed")  # noqa: T201 -- seen by the test
+
+
+@contextlib.contextmanager
+def managed() -> Iterator[Callable[[str], BaseChatMessageHistory]]:
+    """Open a factory."""
+    yield good
+    print("closed")  # noqa: T201 -- seen by the test
+
+
+def returned() -> Any:
+    """Return a backend."""
+    return good_backend
+
+
+@functools.lru_cache
+def cached(session_id: str) -> BaseChatMessageHistory:
+    """Return the same handle each time."""
+    return good(session_id)
+
+
+class _OverStore(InMemoryChatMessageHistory):
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id, store=store)
+
+
+class Loses(_OverStore):
+    """Loses the last message of a batch."""
+
+    def add_messages(self, messages: Any) -> None:
+        super().add_messages(list(messages)[:-1])
+
+    async def aadd_messages(self, messages: Any) -> None:
+        await super().aadd_messages(list(messages)[:-1])
+
+
+class Distinct(_OverStore):
+    """Takes the same object twice for a mistake."""
+
+    def add_messages(self, messages: Any) -> None:
+        super().add_messages(list({id(message): message for message in messages}.values()))
+
+
+class Downcasts(_OverStore):
+    """Stores every message as one of a human."""
+
+    def add_messages(self, messages: Any) -> None:
+        super().add_messages([HumanMessage(message.content) for message in messages])
+
+
+class _Changes(_OverStore):
+    def change(self, message: Any) -> BaseMessage:
+        raise NotImplementedError
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        return [self.change(message) for message in super().messages]
+
+
+class OtherClass(_Changes):
+    """Reads every message as one of an AI."""
+
+    def change(self, message: Any) -> BaseMessage:
+        return AIMessage(message.content)
+
+
+class OtherFields(_Changes):
+    """Reads nothing but contents."""
+
+    def change(self, message: Any) -> BaseMessage:
+        copied: BaseMessage = type(message)(message.content)
+        return copied
+
+
+class OtherTypes(_Changes):
+    """Reads floats and booleans as integers."""
+
+    def change(self, message: Any) -> BaseMessage:
+        message.additional_kwargs = {key: int(value) for key, value in message.additional_kwargs.items()}
+        return message  # type: ignore[no-any-return]
+
+
+class OtherOrder(_Changes):
+    """Reads the keys of objects in another order."""
+
+    def change(self, message: Any) -> BaseMessage:
+        message.additional_kwargs = dict(sorted(message.additional_kwargs.items()))
+        return message  # type: ignore[no-any-return]
+
+
+class Raises(_OverStore):
+    """Raises with credentials in the text."""
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        raise RuntimeError("postgres://user:secret@host is down")
+
+    def clear(self) -> None:
+        raise RuntimeError("postgres://user:secret@host is down")
+
+
+class Hangs(_OverStore):
+    """Never comes back from a clear."""
+
+    def clear(self) -> None:
+        time.sleep(60)
+
+
+class Accepts(_OverStore):
+    """Says that it stored what it did not."""
+
+    def add_messages(self, messages: Any) -> None:
+        with contextlib.suppress(Exception):
+            super().add_messages(messages)
+
+
+class Shy(_OverStore):
+    """Raises errors that say nothing."""
+
+    def add_messages(self, messages: Any) -> None:
+        try:
+            super().add_messages(messages)
+        except Exception:
+            raise ValueError("no") from None
+
+
+class Tuples(_OverStore):
+    """Reads tuples."""
+
+    @property
+    def messages(self) -> Any:
+        return tuple(super().messages)
+
+
+class Marks(_OverStore):
+    """Changes what it is given."""
+
+    def add_messages(self, messages: Any) -> None:
+        super().add_messages(messages)
+        for message in messages:
+            message.id = "stored"
+
+
+class Keeps(BaseChatMessageHistory):
+    """Hands out the list that it keeps."""
+
+    lists: dict[str, list[BaseMessage]] = {}  # noqa: RUF012 -- shared on purpose
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.messages = self.lists.setdefault(session_id, [])
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.messages.extend(messages)
+
+    def clear(self) -> None:
+        self.messages.clear()
+
+
+class KeepsArgument(Keeps):
+    """Keeps the list that it is handed."""
+
+    def add_messages(self, messages: Any) -> None:
+        self.messages = messages
+
+
+class Forgets(_OverStore):
+    """Reads as empty."""
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        return []
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        return []
+
+
+class Partly(_OverStore):
+    """Stores a batch message by message."""
+
+    def add_messages(self, messages: Any) -> None:
+        for message in messages:
+            super().add_messages([message])
+
+    async def aadd_messages(self, messages: Any) -> None:
+        for message in messages:
+            await super().aadd_messages([message])
+            await asyncio.sleep(0)
+
+
+class Blocks(_OverStore):
+    """Holds up the event loop while it waits."""
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        time.sleep(0.05)  # noqa: ASYNC251 -- the defect
+        return self.messages
+
+
+class OneLoop(_OverStore):
+    """Works in the event loop in which it was first used, and in no other."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        OneLoop.loop = OneLoop.loop or asyncio.get_running_loop()
+        if OneLoop.loop is not asyncio.get_running_loop():
+            raise RuntimeError("bound to a different event loop")
+        return self.messages
+
+
+class Picky(_OverStore):
+    """Refuses some session ids."""
+
+    def __init__(self, session_id: str) -> None:
+        if "/" in session_id:
+            raise ValueError("no slashes")
+        super().__init__(session_id)
