@@ -9,6 +9,8 @@ are correct, which is the most expensive verdict: nothing can be cut short. One 
 what an explanation costs.
 """
 
+# ruff: noqa: S311 -- the histories are drawn by seed, nothing here is secret
+
 from __future__ import annotations
 
 import argparse
@@ -33,6 +35,7 @@ from chathistory.conformance.linearizability import (
 )
 
 WORKERS = 8
+WHOLE = Weaken()
 
 
 def draw(
@@ -60,7 +63,7 @@ def draw(
     before = [0.0] * WORKERS
     contents: list[list[str]] = [[] for _ in range(sessions)]
     calls: list[Call] = []
-    for moment, worker in sorted((moment, worker) for worker in range(WORKERS) for moment in moments[worker]):
+    for moment, worker in sorted((moment, who) for who, row in enumerate(moments) for moment in row):
         after = next(ahead[worker])
         session, fate, lost = rng.randrange(sessions), rng.random(), rng.random() < unknown
         kind: CallKind = "clear" if fate < clears else "read" if fate < 0.5 + clears / 2 else "add"
@@ -107,7 +110,7 @@ class Measurement:
     history: Callable[[], EventHistory]
     expected: type
     limit: float | None = None
-    weaken: Weaken = Weaken()
+    weaken: Weaken = WHOLE
     large: bool = False
 
 
@@ -132,6 +135,11 @@ MEASUREMENTS = [
         Linearizable,
         weaken=Weaken(batches_atomic=False),
     ),
+    Measurement(
+        "100,000 calls, 5 % clears, one message lost, explained",
+        lambda: broken(draw(100_000, clears=0.05, unknown=0.01)),
+        Violation,
+    ),
     Measurement("100,000 calls, one message lost, explained", lambda: broken(draw(100_000)), Violation),
     Measurement(
         "1,000,000 calls, one message lost, explained", lambda: broken(draw(1_000_000)), Violation, large=True
@@ -150,10 +158,8 @@ def measure(measurement: Measurement, rounds: int) -> bool:
     assert isinstance(verdict, measurement.expected | Undecided), verdict
     median = statistics.median(seconds)
     limit = "" if measurement.limit is None else f"limit {measurement.limit:g} s"
-    name = type(verdict).__name__
-    print(
-        f"{measurement.name:58} {median:8.3f} s  ({min(seconds):.3f} to {max(seconds):.3f})  {name:12} {limit}"
-    )
+    times = f"{median:8.3f} s  ({min(seconds):.3f} to {max(seconds):.3f})"
+    print(f"{measurement.name:58} {times}  {type(verdict).__name__:12} {limit}".rstrip())
     return measurement.limit is None or median <= measurement.limit
 
 

@@ -90,7 +90,7 @@ def _extended(inner: SearchStrategy[Any]) -> SearchStrategy[Any]:
         st.frozensets(members, max_size=3),
         st.dictionaries(texts(), inner, max_size=3),
         st.dictionaries(keys, inner, max_size=3),
-        st.dictionaries(st.text("abc_ ", max_size=3), inner, max_size=2).map(_namespace),
+        st.dictionaries(st.text("abc_ ", max_size=3), members, max_size=2).map(_namespace),
         _unchecked(inner),
     )
 

@@ -297,6 +297,19 @@ def test_a_random_seed_is_shown(chathistory: Run, folder: Path) -> None:
     assert f"seed {json.loads((folder / 'r.json').read_text())['seed']}," in out
 
 
+def test_a_fault_of_the_suite_is_no_verdict(chathistory: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash ends with 2 and its traceback, and never looks like a violation."""
+
+    def crash() -> int:
+        raise ZeroDivisionError("our own fault")
+
+    monkeypatch.setattr(_commands, "run_backends", crash)
+    code, out, err = chathistory("backends")
+    assert (code, out) == (2, "")
+    assert "ZeroDivisionError: our own fault" in err
+    assert err.splitlines()[-1].startswith("chathistory: error: this is a fault of chathistory itself")
+
+
 # Targets and backends.
 
 

@@ -1,13 +1,14 @@
-"""Hand-written histories with known verdicts, the names of anomalies, and what the checker promises beside them."""
+"""Hand-written histories with known verdicts, the names of anomalies, and what else the checker promises."""
 
 from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterable
 from itertools import product
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from tests.test_linearizability_language import history
 
 from chathistory.conformance import linearizability
@@ -191,11 +192,14 @@ def test_an_assignment_of_what_was_read_is_judged() -> None:
 
 def test_the_calls_of_a_violation_are_few_and_in_order() -> None:
     """In the midst of many calls, only those are shown that matter, with their numbers."""
-    noise = " ".join(f"{1 + index % 3}@t+{letter}" for index, letter in enumerate("cdefghijklmnop")) events
-    = history(f"1+a {noise} 2+b 3rb 1@trcdefghijklmnop") verdict = check(events) assert isinstance(verdict,
-    Violation) assert (verdict.anomaly, verdict.session, verdict.messages) == ("lost add", "s", ("a",))
-    assert [events.calls[number] for number in verdict.numbers] == list(verdict.calls) assert [(call.kind,
-    call.added or call.observed) for call in verdict.calls] == [("add", ("a",)), ("read", ("b",))]
+    noise = " ".join(f"{1 + index % 3}@t+{letter}" for index, letter in enumerate("cdefghijklmnop"))
+    events = history(f"1+a {noise} 2+b 3rb 1@trcdefghijklmnop")
+    verdict = check(events)
+    assert isinstance(verdict, Violation)
+    assert (verdict.anomaly, verdict.session, verdict.messages) == ("lost add", "s", ("a",))
+    assert [events.calls[number] for number in verdict.numbers] == list(verdict.calls)
+    contents = [(call.kind, call.added or call.observed) for call in verdict.calls]
+    assert contents == [("add", ("a",)), ("read", ("b",))]
 
 
 def test_an_explanation_says_what_happened_in_prose() -> None:
@@ -203,8 +207,8 @@ def test_an_explanation_says_what_happened_in_prose() -> None:
     verdict = check(history("1+a 2r 3ra"))
     assert isinstance(verdict, Violation)
     assert verdict.explanation == (
-        "Read 1 by worker 2 began after add 0 by worker 1 had been acknowledged, and doesn't hold its
-        message 'a'. " "Read 2 by worker 3 holds it again."
+        "Read 1 by worker 2 began after add 0 by worker 1 had been acknowledged, "
+        "and doesn't hold its message 'a'. Read 2 by worker 3 holds it again."
     )
 
 
@@ -219,9 +223,10 @@ def test_a_contradiction_without_a_name_is_shown_as_its_core() -> None:
 
 def test_a_violation_is_not_hidden_by_an_undecided_session() -> None:
     """The proof that one session is broken outweighs the lack of one for another."""
-    undecided = "1@t+a? 1@t+a 1@tra" none = Budget(states=0) assert check(history(undecided), budget=none)
-    == Undecided(reason="the search visited 0 states", sessions=("t",)) assert
-    isinstance(check(history(f"{undecided} 1ra"), budget=none), Violation)
+    line, none = "1@t+a? 1@t+a 1@tra", Budget(states=0)
+    undecided = Undecided(reason="the search visited 0 states", sessions=("t",))
+    assert check(history(line), budget=none) == undecided
+    assert isinstance(check(history(f"{line} 1ra"), budget=none), Violation)
 
 
 def test_running_out_of_time_is_undecided() -> None:
@@ -235,8 +240,8 @@ def test_running_out_of_time_is_undecided() -> None:
 
 def test_the_specification_is_the_reference_model() -> None:
     """All sequences of up to four operations lead to the same contents as `step_session`."""
-    kinds = [("add", ""), ("add", "a"), ("add", "bc"), ("read", ""), ("clear", ""), ("replace", ""),
-    ("replace", "d")] for row in product(kinds, repeat=4):
+    adds, others = [("add", ""), ("add", "a"), ("add", "bc")], [("read", ""), ("clear", "")]
+    for row in product([*adds, *others, ("replace", ""), ("replace", "d")], repeat=4):
         content: tuple[str, ...] = ()
         session = UNWRITTEN
         for kind, added in row:
@@ -257,27 +262,28 @@ def test_sequential_histories_of_the_reference_model_are_linearizable_and_no_oth
             messages = tuple(names[index : index + 2] for index in range(0, len(names), 2))
             session, _ = step_session(session, _operation(kind, messages))
             calls.append(_call(kind, messages, at=number))
-        content = _texts(session.messages) others = {content[1:], content[:-1], (*content, "x"),
-        content[::-1], content * 2} - {content} assert isinstance(check(EventHistory([*calls, _call("read",
-        (), observed=content, at=9)])), Linearizable) for other in others:
-            assert isinstance(check(EventHistory([*calls, _call("read", (), observed=other, at=9)])),
-            Violation)
+        content = _texts(session.messages)
+        others = {content[1:], content[:-1], (*content, "x"), content[::-1], content * 2} - {content}
+        for observed in (content, *others):
+            read = _call("read", (), observed=observed, at=9)
+            verdict = check(EventHistory([*calls, read]))
+            assert isinstance(verdict, Linearizable if observed == content else Violation)
 
 
-def _call(kind: str, added: object, observed: tuple[str, ...] = (), at: int = 0) -> Call:
+def _call(kind: str, added: Iterable[str], observed: tuple[str, ...] = (), at: int = 0) -> Call:
     return Call(
         process=1,
         session="s",
         kind=kind,  # type: ignore[arg-type] # the callers' tables hold kinds only
         invoked=at,
         returned=at,
-        added=tuple(added),  # type: ignore[arg-type, var-annotated] # a str stands for its letters
+        added=tuple(added),
         observed=observed if kind == "read" else None,
     )
 
 
-def _operation(kind: str, added: object) -> Operation:
-    messages = tuple(HumanMessage(each) for each in added)  # type: ignore[attr-defined] # likewise
+def _operation(kind: str, added: Iterable[str]) -> Operation:
+    messages = tuple(HumanMessage(each) for each in added)
     made: dict[str, Operation] = {
         "add": Add("s", messages),
         "read": Read("s"),
@@ -287,9 +293,8 @@ def _operation(kind: str, added: object) -> Operation:
     return made[kind]
 
 
-def _texts(messages: object) -> tuple[str, ...]:
-    return tuple(message.content for message in messages)  # type: ignore[attr-defined] # messages of the
-    model
+def _texts(messages: Iterable[BaseMessage]) -> tuple[str, ...]:
+    return tuple(str(message.content) for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -328,8 +333,15 @@ def test_histories_survive_json_and_pickle() -> None:
     """With unknown outcomes, failures, hostile names, and reads that share a log."""
     pool = PrefixPool()
     reads = [
-        Call(process="w", session="s\x00\ud800", kind="read", invoked=n, returned=n + 0.5,
-        observed=pool.share("abc"[:n])) for n in range(4)
+        Call(
+            process="w",
+            session="s\x00\ud800",
+            kind="read",
+            invoked=n,
+            returned=n + 0.5,
+            observed=pool.share("abc"[:n]),
+        )
+        for n in range(4)
     ]
     events = EventHistory([*reads, *history("1+ab? 2!~ 1=c 1rc").calls], {"s": ("x",)})
     data = events.to_json()
@@ -363,8 +375,10 @@ def test_a_pool_keeps_apart_what_disagrees() -> None:
     assert [tuple(each) for each in [pool.share(text) for text in seen]] == [tuple(text) for text in seen]
 
 
-@pytest.mark.parametrize("line", ["1+a 1ra 1+b 1rab", "1+a 1ra 1+b 1ra", "1+a 1! 1+b 1rb", "1+a 1+b 1rab
-1rb"]) def test_it_makes_no_difference_how_reads_are_stored(line: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["1+a 1ra 1+b 1rab", "1+a 1ra 1+b 1ra", "1+a 1! 1+b 1rb", "1+a 1+b 1rab 1rb"]
+)
+def test_it_makes_no_difference_how_reads_are_stored(line: str) -> None:
     """As tuples, or as prefixes of one log or of several."""
     plain = history(line)
     for pools in (1, 2):

@@ -123,7 +123,8 @@ def results(steps: list[Step], initial: tuple[str, ...] = ()) -> set[tuple[tuple
             for this, step in enumerate(steps)
         ):
             continue
-        states = {(left_out, initial, ((),) * len(reads))}
+        nothing: tuple[tuple[str, ...], ...] = ((),) * len(reads)
+        states = {(left_out, initial, nothing)}
         for _ in range(count - left_out.bit_count()):
             states = {
                 after

@@ -112,7 +112,7 @@ def test_ten_thousand_correct_histories_are_linearizable() -> None:
 
 
 def _replay(events: EventHistory, verdict: Linearizable) -> None:
-    """Follow the order of a verdict: it is true to real time, leaves out nothing certain, explains all reads."""
+    """Follow the order of a verdict: true to real time, nothing certain left out, all reads explained."""
     assert verdict.order is not None
     content, latest = events.initial["s"], float("-inf")
     for number in verdict.order["s"]:
@@ -143,8 +143,8 @@ def test_correct_histories_are_linearizable_by_the_weaker_specification_too() ->
         assert isinstance(check(events, weaken=Weaken(batches_atomic=False)), Linearizable)
 
 
-# Mutations. Each takes calls whose last one is a read that began after all others had returned, and the
-index of # that read, and returns what the read observes instead, or None if it can't be applied.
+# Mutations. Each takes calls whose last one is a read that began after all others had returned, and returns
+# what this read observes instead, or None if it can't be applied.
 
 Mutation: TypeAlias = Callable[[list[Call], random.Random], "tuple[str, ...] | None"]
 

@@ -32,7 +32,7 @@ Steps: TypeAlias = "Generator[None, None, tuple[str, ...]]"
 
 
 class Store:
-    """A store without a defect: each operation takes effect at once, somewhere between its begin and its end."""
+    """A store without a defect: each operation takes effect at once, between its begin and its end."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -143,8 +143,10 @@ class ForgetsToClear(Store):
         return ()
 
 
-def run(make: Callable[[random.Random], Store], seed: int, kinds: str, sessions: tuple[str, ...] = ("s",))
--> EventHistory:
+Make: TypeAlias = Callable[[random.Random], Store]
+
+
+def run(make: Make, seed: int, kinds: str, sessions: tuple[str, ...] = ("s",)) -> EventHistory:
     """Four workers of five operations each, then a read of each session when all is quiet."""
     rng = random.Random(seed)
     store, calls = make(rng), list[Call]()
@@ -200,8 +202,7 @@ RUNS = 150
 SESSIONS = ("s", "s2", "t")
 
 
-def anomalies(make: Callable[[random.Random], Store], kinds: str, sessions: tuple[str, ...] = ("s",)) ->
-Counter[str]:
+def anomalies(make: Make, kinds: str, sessions: tuple[str, ...] = ("s",)) -> Counter[str]:
     """The verdicts on so many runs."""
     verdicts = (check(run(make, seed, kinds, sessions)) for seed in range(RUNS))
     return Counter(each.anomaly if isinstance(each, Violation) else type(each).__name__ for each in verdicts)
@@ -232,7 +233,7 @@ def test_a_defect_is_found_and_called_what_it_is(make: type[Store], kinds: str, 
     found = anomalies(make, kinds)
     violations = RUNS - found["Linearizable"]
     assert violations > RUNS * 0.4, found
-    assert sum(found[name] for name in names) > violations * 0.9, found
+    assert sum(found[name] for name in names) > violations * 0.85, found
 
 
 def test_a_leak_between_sessions_is_a_message_from_nowhere() -> None:
@@ -243,7 +244,7 @@ def test_a_leak_between_sessions_is_a_message_from_nowhere() -> None:
 
 
 def test_a_loop_of_adds_breaks_the_clauses_of_batches_and_no_others() -> None:
-    """A history that only implements add_message breaks ATM-2 and ATM-3; the report must not blame CON for it."""
+    """A history that only implements add_message breaks ATM-2 and ATM-3, and must not be blamed for CON."""
     torn = 0
     for seed in range(RUNS):
         events = run(TearsBatches, seed, "+r")

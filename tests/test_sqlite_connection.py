@@ -150,9 +150,11 @@ def test_a_database_in_memory_is_one_history_for_all_handles_on_the_connection()
         async def main() -> None:
             await asyncio.gather(*(one.aadd_messages(humans(f"{n}", f"{n}")) for n in range(20)))
 
-        threads = [
-            threading.Thread(target=lambda: [two.add_user_message("t") for _ in range(20)]) for _ in range(4)
-        ]
+        def add() -> None:
+            for _ in range(20):
+                two.add_user_message("t")
+
+        threads = [threading.Thread(target=add) for _ in range(4)]
         for thread in threads:
             thread.start()
         asyncio.run(main())
@@ -180,7 +182,7 @@ def test_a_closed_connection_is_a_clear_error(path: str) -> None:
     connection = sqlite3.connect(path)
     history = SQLiteChatMessageHistory("s", connection)
     connection.close()
-    with pytest.raises(StoreError, match="session 's': could not read .*closed database"):
+    with pytest.raises(StoreError, match=r"session 's': could not read .*closed database"):
         history.get_messages()
 
 

@@ -193,7 +193,8 @@ def test_a_connection_of_the_caller_is_refused_after_a_fork(path: str) -> None:
         """
             import sqlite3
             from chathistory.reference import StoreError
-            history = SQLiteChatMessageHistory("s", sqlite3.connect(path))
+            connection = sqlite3.connect(path)
+            history = SQLiteChatMessageHistory("s", connection)
             history.add_messages(humans("a"))
             child = os.fork()
             if child == 0:
@@ -204,6 +205,7 @@ def test_a_connection_of_the_caller_is_refused_after_a_fork(path: str) -> None:
                 os._exit(0)
             os.waitpid(child, 0)
             say("|".join(texts(history.messages)))
+            connection.close()
             """,
         path,
     )

@@ -540,6 +540,12 @@ class TestPrograms:
             strategies.programs(**wrong)
 
 
+def test_unknown_operations() -> None:
+    """The name of an operation that doesn't exist is told."""
+    with pytest.raises(ValueError, match="'delete'"):
+        strategies.programs(operations=frozenset({"add", "delete"}))
+
+
 def _opens_late(program: Program) -> bool:
     kinds = [type(step) for step in program.steps]
     late = [

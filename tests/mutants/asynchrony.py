@@ -429,16 +429,16 @@ class LosesGatheredAdds(JsonHistory):
 class SetsUpOncePerTask(JsonHistory):
     """The first call of a handle makes the table, unless there is one; two tasks both find none."""
 
-    _ready = False
+    _set_ups = 0
 
     @override
     async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
         items = self._encode(messages)
-        if not self._ready and self._key() not in self.store.lists:
-            await asyncio.sleep(0.001)
+        if self._key() not in self.store.lists:
+            self._set_ups += 1
+            await asyncio.sleep(0.001 * self._set_ups)
             with self.store.lock:
                 self._put([])
-            self._ready = True
         await self._arun(self._add(items))
 
 

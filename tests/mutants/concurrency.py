@@ -340,11 +340,11 @@ class ReadsPagesAcrossAClear(JsonHistory):
 
 @mutant("CON-4", "ISO-3", "ERR-2", "ORD-1", hardness="timing")
 class AcknowledgesTooEarly(JsonHistory):
-    """A background thread writes, a millisecond after the call has returned."""
+    """A background thread writes, some milliseconds after the call has returned."""
 
     def _add(self, items: list[Any]) -> Steps[None]:
         yield self.store.latency
-        timer = threading.Timer(0.001, self._late, [items])
+        timer = threading.Timer(0.003, self._late, [items])
         timer.daemon = True
         timer.start()
 

@@ -349,6 +349,25 @@ def returns_its_own_kind_of_list() -> Backend:
     return backend("returns_its_own_kind_of_list", _ReturnsTranscripts)
 
 
+class _Connected(list[BaseMessage]):
+    """A list that holds something which can't be copied."""
+
+    def __init__(self, messages: list[BaseMessage], connection: Any) -> None:
+        super().__init__(messages)
+        self.connection = connection
+
+
+class _ReturnsConnected(JsonHistory):
+    def _read(self) -> Steps[list[BaseMessage]]:
+        return _Connected((yield from super()._read()), self.store.lock)
+
+
+@odd()
+def returns_a_list_that_holds_a_connection() -> Backend:
+    """Reads return a subclass of list that can't be deep-copied or pickled as a whole."""
+    return backend("returns_a_list_that_holds_a_connection", _ReturnsConnected)
+
+
 class _Slotted(_Wrapping):
     __slots__ = ("_inner",)
 

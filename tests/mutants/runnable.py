@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, overload
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
@@ -169,6 +170,9 @@ class _Tied(list[BaseMessage]):
         copied = _Tied(self)
         copied.history = self.history
         return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[BaseMessage]:
+        return deepcopy(list(self), memo)
 
     def __iadd__(self, more: Iterable[BaseMessage]) -> _Tied:  # type: ignore[override,misc]
         batch = list(more)

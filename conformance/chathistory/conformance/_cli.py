@@ -6,6 +6,7 @@ import math
 import secrets
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -44,6 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("chathistory: interrupted before anything was checked", err=True)
         return INTERRUPTED
+    except Exception:  # noqa: BLE001 -- a crash must not end with 1, which says that a backend is at fault
+        traceback.print_exc()
+        return _fault("this is a fault of chathistory itself; please report it with the lines above")
 
 
 def _write_what_the_stream_can_not() -> None:

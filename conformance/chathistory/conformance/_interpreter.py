@@ -29,12 +29,14 @@ from chathistory.conformance._program import (
     Read,
     RunToken,
     Step,
+    Together,
     Turn,
     Wait,
     is_unique,
     new_token,
 )
 from chathistory.conformance._runnables import session_of_turn, take_turn
+from chathistory.conformance._together import SECONDS_TO_END, Event, run_together
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 from chathistory.reference import same_value
 
@@ -122,7 +124,7 @@ class Execution:
         session = self._session_of(step)
         argument: list[Any] | None = None
         began = time.monotonic()
-        if not isinstance(step, Open | Turn | Wait | NewLoop) and step.handle not in self._handles:
+        if not isinstance(step, Open | Turn | Together | Wait | NewLoop) and step.handle not in self._handles:
             return Observation(index, step, session, "skipped", began)
         try:
             messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
@@ -147,7 +149,13 @@ class Execution:
         """How many seconds a step may take."""
         if isinstance(step, AddBack):
             return min(self.timeout, _SECONDS_TO_ADD_BACK)
-        waits = step.seconds if isinstance(step, Wait) else 0
+        waits = (
+            step.seconds
+            if isinstance(step, Wait)
+            else 2 * SECONDS_TO_END
+            if isinstance(step, Together)
+            else 0
+        )
         return self.timeout + _SECONDS_PER_MESSAGE * len(messages) + waits
 
     def _session_of(self, step: Step) -> SessionKey | None:
@@ -156,6 +164,8 @@ class Execution:
             return self._sessions[step.handle]
         if isinstance(step, Turn):
             return None, session_of_turn(step.session, step.user)
+        if isinstance(step, Together):
+            return step.partition, step.session
         return None if isinstance(step, Wait | NewLoop) else self._sessions[step.handle]
 
     def _perform(self, step: Step, messages: list[Any]) -> Any:
@@ -184,7 +194,22 @@ class Execution:
                 self._loop.renew()
             case Turn():
                 return self._turn(step)
+            case Together():
+                return self._together(step)
         return None
+
+    def _together(self, step: Together) -> list[Event]:
+        """What the workers of one attempt did."""
+        session_id = self.token.fill(step.session)
+
+        def open_history() -> History:
+            if step.partition is None or self.backend.in_partition is None:
+                return self.backend.get_session_history(session_id)
+            return self.backend.in_partition(self.token.fill(step.partition), session_id)
+
+        return run_together(
+            open_history, step.workers, tasks=step.how == "tasks", shared=step.shared, opens=step.opens
+        )
 
     def _open(self, step: Open) -> History:
         session_id = self.token.fill(step.session)

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
+from chathistory.conformance._concurrent import Aspect, judge_events
 from chathistory.conformance._interpreter import Execution, Observation, SessionKey
 from chathistory.conformance._hardness import hard_reasons
 from chathistory.conformance._program import (
@@ -32,6 +33,7 @@ from chathistory.conformance._program import (
     Open,
     Program,
     Read,
+    Together,
     Turn,
     Wait,
     is_unique,
@@ -56,6 +58,15 @@ from chathistory.reference import Replace as ModelReplace
 
 _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
 
+_PROMISE_OF: dict[Aspect, str] = {
+    "lost": "every acknowledged message is read at the end",
+    "order": "the messages of each worker are read in the order in which it added them",
+    "prefix": "each read extends the reads that had ended before it began",
+    "torn": "batches are read whole, with nothing inside them",
+    "linearizable": "some order of the calls explains all that was read",
+    "works": "every call succeeds, and every message is read at the end",
+}
+
 Demand: TypeAlias = Literal["store", "store or refuse", "refuse"]
 
 
@@ -73,9 +84,10 @@ class Lens:
         recovery: whether an error after a refusal is judged, or left to ERR-3.
         loop_errors: whether a clear refusal of a later event loop is allowed (ASY-6).
         error_text: errors must name the session, and carry no credentials (ERR-4).
+        aspect: what of the work of several workers is judged.
     """
 
-    view: View = "content"
+    view: View = "label"
     foreign_only: bool = False
     stable: bool = False
     refusal: bool = False
@@ -84,6 +96,7 @@ class Lens:
     recovery: bool = False
     loop_errors: bool = False
     error_text: bool = False
+    aspect: Aspect = "linearizable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +232,8 @@ class _Judge:
                 return self._judge_turn(observation, observation.step)
             case Wait() if self.backend.advance is not None:
                 self.now += observation.step.seconds
+            case Together():
+                return self._judge_together(observation)
             case NewLoop():
                 self.loops += 1
             case Edit():
@@ -409,6 +424,25 @@ class _Judge:
             )
         return None
 
+    def _judge_together(self, observation: Observation) -> Divergence | None:
+        if observation.outcome == "raised":
+            return self._raised(observation, "the workers end, and the session is read")
+        self.judged += 1
+        finding = judge_events(observation.value, self.lens.aspect)
+        if finding is None:
+            return None
+        if finding.undecided:
+            self.refused.add(f"undecided: {finding.explanation}")
+            self.judged -= 1
+            return None
+        return self._wrong(
+            observation,
+            _PROMISE_OF[self.lens.aspect],
+            finding.timeline or finding.explanation,
+            finding.explanation,
+            Expectation(kind="together", answer=self.lens.aspect),
+        )
+
     # -- states ----------------------------------------------------------------------------------------------
 
     def _track(self, session: SessionKey | None) -> _Track:
@@ -512,7 +546,7 @@ class _Judge:
             " or\n".join(shown_all(view, messages) for messages in expected),
             shown_all(view, observed),
             explanation,
-            Expectation(kind=kind, values=tuple(expected), view=view),
+            Expectation(kind=kind, values=tuple(expected), view="content" if view == "label" else view),
         )
 
     def _not_a_list(self, observation: Observation) -> Divergence:

@@ -122,20 +122,17 @@ def _adding(step: Add, renderer: Renderer, argument: str | None) -> Tree:
 
 def _contained(step: Add, renderer: Renderer, argument: str | None) -> Tree:
     """What `add_messages` is handed, in its container."""
+    if step.container == "bare":
+        return f"{argument}[0]" if argument else renderer.tree(step.messages[0])
+    if step.container == "tuple" and not argument:
+        return renderer.tree(step.messages)
     items: Tree = argument or renderer.tree(list(step.messages))
-    match step.container:
-        case "tuple":
-            return called("tuple", items) if argument else renderer.tree(step.messages)
-        case "deque":
-            renderer.names.add("deque")
-            return called("deque", items)
-        case "generator":
-            return called("iter", items)
-        case "failing generator":
-            return called("failing", items)
-        case "bare":
-            return f"{argument}[0]" if argument else renderer.tree(step.messages[0])
-    return items
+    if step.container == "list":
+        return items
+    if step.container == "deque":
+        renderer.names.add("deque")
+    makers = {"tuple": "tuple", "deque": "deque", "generator": "iter", "failing generator": "failing"}
+    return called(makers[step.container], items)
 
 
 def turn_call(step: Turn, renderer: Renderer, *factory: str) -> Tree:

@@ -109,7 +109,7 @@ def load_entry(entry: EntryPoint) -> object:
         return entry.load()
     except ModuleNotFoundError as error:
         raise UsageError(missing_module(entry.name, error, entry)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"the registered backend {entry.name!r} can't be imported: {error_line(error)}{raised_at(error)}"
         ) from error

@@ -145,10 +145,37 @@ class Turn:
     fails: bool = False
 
 
-Step: TypeAlias = Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Workers that begin at once on one session; afterwards it is read through a new handle.
+
+    Attributes:
+        session: the session.
+        workers: the calls of each, one after another: a number adds a batch of so many messages, "read" and
+            "clear" do what they say.
+        how: whether the workers are "threads" or asyncio "tasks".
+        shared: whether all go through one handle, or each through its own.
+        opens: whether each opens its handle only when all begin (CON-5).
+        partition: a partition of the store to do it in.
+        attempts: how often it is tried, each time on a session of its own.
+    """
+
+    session: str
+    workers: tuple[tuple[int | str, ...], ...]
+    how: Literal["threads", "tasks"] = "threads"
+    shared: bool = False
+    opens: bool = False
+    partition: str | None = None
+    attempts: int = 1
+
+
+Step: TypeAlias = (
+    Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together
+)
 
 STEP_CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn)
+    cls.__name__: cls
+    for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together)
 }
 
 
@@ -171,7 +198,7 @@ class Program:
                 if step.handle in opened:
                     return False
                 opened.add(step.handle)
-            elif not isinstance(step, Wait | NewLoop | Turn) and step.handle not in opened:
+            elif not isinstance(step, Wait | NewLoop | Turn | Together) and step.handle not in opened:
                 return False
         return True
 

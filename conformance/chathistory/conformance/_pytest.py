@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from chathistory.conformance import _runner
-from chathistory.conformance._backend import Backend
+from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._blocks import plain, violation
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._pytest_json import payload
@@ -44,6 +44,7 @@ class ChatHistoryConformance:
     Attributes:
         backend: a Backend, a function that yields one, or a get_session_history; or the target of one.
         claims: the profiles to check; by default those of the backend.
+        deviations: the clauses it is known to break, beside those the backend declares itself.
         configuration: how hard to look; the command line's options come first.
         examples: how many programs are drawn for each clause.
         seed: chooses the programs.
@@ -51,6 +52,7 @@ class ChatHistoryConformance:
 
     backend: ClassVar[Any] = None
     claims: ClassVar[Iterable[Profile] | None] = None
+    deviations: ClassVar[Iterable[Deviation]] = ()
     configuration: ClassVar[Configuration | None] = None
     examples: ClassVar[int | None] = None
     seed: ClassVar[int | None] = None
@@ -63,7 +65,7 @@ class ChatHistoryConformance:
             if backend is None:
                 backend = stack.enter_context(_of_fixture(request))
             _smoke_once(request, backend)
-            yield backend
+            yield replace(backend, deviations=(*backend.deviations, *request.cls.deviations))
 
     @pytest.mark.parametrize("clause_id", [clause.id for clause in CLAUSES])
     def test_clause(

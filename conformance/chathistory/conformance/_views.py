@@ -6,6 +6,7 @@ one pair of functions: what counts as equal, and how a message is shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -14,8 +15,9 @@ from langchain_core.messages import BaseMessage
 from chathistory.conformance._source import source_of
 from chathistory.reference import fields_of, first_difference, same_value
 
-View: TypeAlias = Literal["content", "class", "loose", "full", "key order", "readable"]
+View: TypeAlias = Literal["label", "content", "class", "loose", "full", "key order", "readable"]
 
+_LABEL = re.compile(r"\bm\d+\b")
 _NOT_LOOSE = ("content", "type")
 
 
@@ -26,6 +28,8 @@ def equal(view: View, expected: Any, observed: Any) -> bool:
             return True
         case "class":
             return type(expected) is type(observed)
+        case "label":
+            return label_of(expected) == label_of(observed)
         case "content":
             return same_value(content_of(expected), content_of(observed))
         case "loose":
@@ -45,6 +49,13 @@ def all_equal(view: View, expected: Sequence[Any], observed: Sequence[Any]) -> b
 def content_of(message: Any) -> Any:
     """The content of a message, or what stands in its place."""
     return message.content if isinstance(message, BaseMessage) else message
+
+
+def label_of(message: Any) -> str:
+    """What a message is called: the "m1" in its content, whatever else has become of the content."""
+    text = str(content_of(message))
+    label = _LABEL.search(text)
+    return label.group() if label else text
 
 
 def _loose(message: Any) -> Any:
@@ -118,7 +129,7 @@ def _few(view: View, messages: list[Any]) -> str:
 def _explain_value(view: View, index: int, expected: Any, observed: Any) -> str:
     if view == "class":
         return f"Message {index} came back as {type(observed).__qualname__}, not as {type(expected).__qualname__}."
-    if view == "content":
+    if view in ("content", "label"):
         expected, observed, path = content_of(expected), content_of(observed), f"[{index}].content"
     else:
         path = f"[{index}]"

@@ -224,7 +224,7 @@ def programs(
     sessions: int = 1,
     handles: int = 2,
     steps: int = 10,
-    operations: frozenset[OperationName] = ALL_OPERATIONS,
+    operations: frozenset[str] = ALL_OPERATIONS,
     modes: tuple[Mode, ...] = ("sync",),
     batch_sizes: tuple[int, ...] = (1, 2, 3),
     elements: SearchStrategy[Any] | None = None,
@@ -239,7 +239,7 @@ def programs(
         sessions: over how many sessions the handles are spread, at most.
         handles: how many handles are open at most, those of the end not counted.
         steps: how many steps are drawn at most, between the first openings and the last reads.
-        operations: which operations occur; adds and reads are drawn more often than the others.
+        operations: which of ALL_OPERATIONS occur; adds and reads are drawn more often than the others.
         modes: the forms of calls that occur.
         batch_sizes: how many messages an add or assignment may have; repeat one to draw it more often.
         elements: what is added. By default AI messages and human ones in turn, whose contents "m1", "m2" and
@@ -249,6 +249,8 @@ def programs(
     """
     if sessions < 1 or handles < 1 or steps < 1 or not operations or not modes or not batch_sizes:
         raise ValueError("a program needs a session, a handle, a step, an operation, a mode and a batch size")
+    if not operations <= ALL_OPERATIONS:
+        raise ValueError(f"no operation is called {min(operations - ALL_OPERATIONS)!r}")
     plain = st.just(tuple(f"{{run}}-{number + 1}" for number in range(sessions)))
     kinds: list[str] = [kind for kind, weight in _WEIGHTS for _ in range(weight) if kind in operations]
     kinds += ["open"] if handles > 1 else []

@@ -6,6 +6,7 @@ from chathistory.conformance.checks import (
     asynchrony,
     bounds,
     clearing,
+    concurrency,
     errors,
     fidelity,
     ordering,
@@ -23,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *snapshots.CHECKS,
     *errors.CHECKS,
     *asynchrony.CHECKS,
+    *concurrency.CHECKS,
     *runnables.CHECKS,
     *bounds.CHECKS,
 )

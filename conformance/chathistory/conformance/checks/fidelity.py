@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fields
 from chathistory.conformance._judge import Lens
@@ -29,6 +29,8 @@ from chathistory.conformance.strategies import contents, messages
 from chathistory.reference import MESSAGE_CLASSES, fields_of
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+_ROLES = ("user", "human", "assistant", "ai", "system", "tool", "function", "developer", "m1")
 
 # A field of a message, as far as a value of any kind may stand in it.
 _PLACES: dict[str, Callable[[Any], BaseMessage]] = {
@@ -58,7 +60,9 @@ def _in_chunks(batch: Iterable[BaseMessage], size: int = 40) -> Iterator[Program
 def _every_class(_effort: Effort) -> Iterator[Program]:
     yield _kept(build(cls) for cls in MESSAGE_CLASSES)
     yield program(opened(A), Add(1, tuple(build(cls) for cls in MESSAGE_CLASSES)), Read(1), fresh_read(2))
-    yield _kept(build(cls, content="") for cls in CONTENT_CLASSES)
+    # Classes that some stores take for the class that their role or name speaks of.
+    yield _kept(ChatMessage(content="m1", role=role) for role in _ROLES)
+    yield _kept(HumanMessage(content="m1", name=role) for role in _ROLES)
 
 
 def _every_content(_effort: Effort) -> Iterator[Program]:

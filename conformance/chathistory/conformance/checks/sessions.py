@@ -32,16 +32,17 @@ _OTHERS = Lens(foreign_only=True, stable=True)
 
 def rich(label: str) -> tuple[BaseMessage, ...]:
     """Messages with something in most fields, so that a change to any of them shows."""
+    number = 1_000 * sum(map(ord, label))
     return (
         HumanMessage(
-            content=f"{label} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}
+            content=f"m{number} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}
         ),
         AIMessage(
-            content=f"{label} calls",
+            content=f"m{number + 1} calls",
             tool_calls=[{"name": "look", "args": {"at": label}, "id": "call"}],
             response_metadata={"model": "m"},
         ),
-        ToolMessage(content=f"{label} found", tool_call_id="call", artifact={"rows": [1, 2]}),
+        ToolMessage(content=f"m{number + 2} found", tool_call_id="call", artifact={"rows": [1, 2]}),
     )
 
 
@@ -71,7 +72,7 @@ def _colliding(ids: Iterable[str]) -> Program:
     names = list(ids)
     handles = range(1, len(names) + 1)
     reads = [Read(handle) for handle in handles]
-    adds = [Add(handle, (HumanMessage(content=f"of {handle}"),)) for handle in handles]
+    adds = [Add(handle, (HumanMessage(content=f"m{handle}"),)) for handle in handles]
     clears: list[Step] = []
     for handle in handles:
         clears += [Clear(handle), *reads]
@@ -202,7 +203,7 @@ def _partitions(_effort: Effort) -> Iterator[Program]:
 
 def _in_partitions(opens: list[Open]) -> Program:
     reads = [Read(step.handle) for step in opens]
-    adds = [Add(step.handle, (HumanMessage(content=f"of {step.handle}"),)) for step in opens]
+    adds = [Add(step.handle, (HumanMessage(content=f"m{step.handle}"),)) for step in opens]
     return program(opens, adds, reads, Add(1, rich("first")), reads, Clear(1), reads)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -168,19 +169,25 @@ class Case:
         later = [number for number in self.holders(message) if not self.session.precedes(number, read)]
         return min(later, key=self.starts.__getitem__, default=None)
 
-    def gaps(self) -> Iterator[tuple[float, float]]:
+    @cached_property
+    def gaps(self) -> list[tuple[float, float]]:
         """The times between resets: what lies within one has no reset before, beside or after it there."""
-        free_from = float("-inf")
+        gaps: list[tuple[float, float]] = []
+        free_from = -math.inf
         for number in sorted(self.session.resets, key=self.starts.__getitem__):
             if free_from < self.starts[number]:
-                yield free_from, self.starts[number]
+                gaps.append((free_from, self.starts[number]))
             free_from = max(free_from, self.ends[number])
-        yield free_from, float("inf")
+        return [*gaps, (free_from, math.inf)]
 
-    def within(self, gap: tuple[float, float], numbers: Iterable[int]) -> list[int]:
-        """The calls that lie wholly inside a gap."""
-        low, high = gap
-        return [number for number in numbers if low < self.starts[number] and self.ends[number] < high]
+    def by_gap(self, numbers: Iterable[int]) -> list[list[int]]:
+        """For each gap the calls that lie wholly inside it."""
+        within: list[list[int]] = [[] for _ in self.gaps]
+        for number in numbers:
+            place = bisect_left(self.gaps, (self.starts[number], -math.inf)) - 1
+            if place >= 0 and self.ends[number] < self.gaps[place][1]:
+                within[place].append(number)
+        return within
 
     def missing(self, message: str, read: int, before: Iterable[int], text: str) -> Violation:
         """A read misses a message that must be there: "stale read" if it is read again, else "lost add".
@@ -196,7 +203,9 @@ class Case:
             if any(self.session.precedes(read, other) for other in self.session.reads):
                 text += f" No later read holds {quote(message)} either."
             return self.violation("lost add", [*before, read], [message], text)
-        text += f" {self.name(again)} holds it again.".replace(" read", " Read", 1)
+        text += (
+            f" {sentence(self.name(again))} holds it{' again' if self.session.precedes(read, again) else ''}."
+        )
         return self.violation("stale read", [*before, read, again], [message], text)
 
     def violation(
@@ -210,7 +219,7 @@ class Case:
             calls=tuple(self.calls[number] for number in involved),
             numbers=tuple(involved),
             messages=tuple(messages),
-            explanation=explanation[:1].upper() + explanation[1:],
+            explanation=sentence(explanation),
         )
 
     def _when(self, number: int) -> tuple[float, float]:
@@ -220,6 +229,11 @@ class Case:
         """What prose calls a call."""
         call = self.calls[number]
         return f"{call.kind} {number} by worker {worker(call.process)}"
+
+
+def sentence(text: str) -> str:
+    """A text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
 
 
 def worker(process: int | str) -> str:

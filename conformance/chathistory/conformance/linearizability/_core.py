@@ -30,6 +30,9 @@ class Suspects:
     Args:
         session: the session.
         judge: decides whether a session is linearizable.
+
+    Attributes:
+        in_time: whether all questions asked so far were answered in time.
     """
 
     def __init__(self, session: Session, judge: Judge) -> None:
@@ -37,10 +40,14 @@ class Suspects:
         self._calls = [session.calls[number] for number in self._numbers]
         self._session = session
         self._judge = judge
+        self.in_time = True
         self._dawn = min((call.invoked for call in self._calls), default=0.0)
 
     def core(self) -> list[int]:
-        """Calls that can't be explained, of which none can be left out; more than that if time runs out."""
+        """Calls that can't be explained, of which none can be left out; more than that if not in time.
+
+        One try for each call is enough: where less is left, a call that was needed is needed all the more.
+        """
         deadline = time.monotonic() + _SECONDS
         kept = list(range(len(self._calls)))
         relaxed: set[int] = set()
@@ -55,6 +62,7 @@ class Suspects:
                     relaxed.update(part)
                     del kept[place : place + size]
             size //= 2
+        self.in_time &= time.monotonic() < deadline
         return [self._numbers[each] for each in kept]
 
     def explained_without(self, number: int) -> bool:
@@ -77,4 +85,5 @@ class Suspects:
         try:
             return all(self._judge(session) for session in sessions_of(history, weaken))
         except OutOfBudgetError:
+            self.in_time = False
             return True

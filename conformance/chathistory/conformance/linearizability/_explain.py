@@ -63,7 +63,7 @@ def _contradiction(case: Case, judge: Judge) -> Violation:
         _two_calls(case, core) or _from_the_start(case, core) or _without_one_write(case, suspects, core)
     )
     return simpler or case.violation(
-        "not linearizable", core[:_MOST_CALLS], _messages_of(case, core), _facts(case, core)
+        "not linearizable", core[:_MOST_CALLS], _messages_of(case, core), _facts(case, core, suspects.in_time)
     )
 
 
@@ -98,14 +98,14 @@ def _from_the_start(case: Case, core: list[int]) -> Violation | None:
 
 def _without_one_write(case: Case, suspects: Suspects, core: list[int]) -> Violation | None:
     """An acknowledged clear, or write that nobody read, but for which everything could be explained."""
-    read = {message for group in case.groups for message in group.content}
+    read, minimal = {message for group in case.groups for message in group.content}, suspects.in_time
     for number in core[:_MOST_CALLS]:
         call = case.calls[number]
         in_sight = call.kind == "read" or not read.isdisjoint(call.added)
         if in_sight or not case.session.certain(number) or not suspects.explained_without(number):
             continue
         text = f"{case.name(number)} was acknowledged, but everything that was read can only be explained if "
-        text += f"it never happened. {_facts(case, core)}"
+        text += f"it never happened. {_facts(case, core, minimal)}"
         anomaly: Anomaly = "lost add" if call.added else "clear undone"
         return case.violation(anomaly, core[:_MOST_CALLS], call.added, text)
     return None
@@ -118,14 +118,14 @@ def _messages_of(case: Case, core: list[int]) -> list[str]:
     )
 
 
-def _facts(case: Case, core: list[int]) -> str:
+def _facts(case: Case, core: list[int], minimal: bool) -> str:
     """What the calls of a core say, each in a few words."""
     facts = "; ".join(_fact(case, number) for number in core[:_MOST_CALLS])
     more = "" if len(core) <= _MOST_CALLS else f" (and {len(core) - _MOST_CALLS:,} more)"
     text = f"No order of these calls, true to when they began and ended, explains them: {facts}{more}."
-    if len(core) == 1:
+    if len(core) == 1 and minimal:
         return f"{facts}, and no outcome and order of the other calls, whenever they happened, explains that."
-    return text if more else f"{text} Leave any one of them out, and the others can be explained."
+    return f"{text} Leave any one of them out, and the others can be explained." if minimal else text
 
 
 def _fact(case: Case, number: int) -> str:

@@ -126,11 +126,8 @@ def _writers(case: Case, *messages: str) -> list[int]:
 
 def shrunk(case: Case) -> Violation | None:
     """A read that doesn't extend an earlier one in the same gap (CON-3)."""
-    for gap in case.gaps():
-        found = _shrunk_within(case, case.within(gap, case.session.reads))
-        if found:
-            return found
-    return None
+    found = (_shrunk_within(case, reads) for reads in case.by_gap(case.session.reads))
+    return next((violation for violation in found if violation), None)
 
 
 def _shrunk_within(case: Case, reads: list[int]) -> Violation | None:
@@ -224,13 +221,12 @@ def unseen(case: Case) -> Violation | None:
     runs = [(run.reads, set(run.steps)) for run in case.runs.values()]
     runs.append(([read for read in case.session.reads if not case.observed(read)], set()))
     run_of_read = {read: index for index, (reads, _) in enumerate(runs) for read in reads}
-    for gap in case.gaps():
-        writes = sorted(case.within(gap, case.session.writes), key=case.ends.__getitem__)
-        writes = [number for number in writes if case.session.certain(number)]
-        reads = [read for read in case.within(gap, case.session.reads) if read in run_of_read]
+    writes_by_gap = case.by_gap(sorted(case.session.writes, key=case.ends.__getitem__))
+    for reads, writes in zip(case.by_gap(run_of_read), writes_by_gap, strict=True):
         last = {run_of_read[read]: read for read in sorted(reads, key=case.starts.__getitem__)}
         for index, read in last.items():
-            lost = next((number for number in writes if number not in runs[index][1]), None)
+            certain = (number for number in writes if case.session.certain(number))
+            lost = next((number for number in certain if number not in runs[index][1]), None)
             if lost is not None and case.session.precedes(lost, read):
                 return missing_add(case, lost, read, read)
     return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from chathistory.conformance.linearizability._append import members
-from chathistory.conformance.linearizability._case import Case, quote
+from chathistory.conformance.linearizability._case import Case, quote, sentence
 from chathistory.conformance.linearizability._epochs import Effect, Unit, run_unit
 from chathistory.conformance.linearizability._session import INITIAL
 from chathistory.conformance.linearizability._verdict import Violation
@@ -153,9 +153,7 @@ class _Scene:
         gone = self._found_gone()
         text = f"{self._before(reset)}. {self._after(reset)}"
         text += f", together with {quote(newer[0])}, which is newer." if newer else "."
-        text += (
-            f" {case.name(gone)} had found it gone.".replace(" read", " Read", 1) if gone is not None else ""
-        )
+        text += f" {sentence(case.name(gone))} had found it gone." if gone is not None else ""
         if newer or gone is not None:
             calls = [reset, *self._calls(), *([] if gone is None else [gone])]
             return case.violation("resurrected after clear", calls, [self.message], text)
@@ -214,8 +212,7 @@ class _Scene:
     def _after(self, inner: int) -> str:
         """What was after."""
         case, held = self.case, quote(self.message)
-        reader = case.name(self.witness)
-        reader = reader[:1].upper() + reader[1:]
+        reader = sentence(case.name(self.witness))
         if self.last == self.witness:
             return f"{reader} began after {case.name(inner)} had returned, and holds {held}"
         added = quote(_shared(case, self.last, self.witness))

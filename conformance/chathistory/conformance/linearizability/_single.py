@@ -269,8 +269,7 @@ def _survivor(case: Case, read: int, writer: int, survivor: str) -> Violation:
 def without_initial(case: Case) -> Violation | None:
     """A read that lacks some of the initial content, though it holds a part of it or no reset was before."""
     initial = case.session.initial
-    first_gap = next(case.gaps())
-    suspects = set(case.within(first_gap, case.session.reads)) if first_gap[0] == -math.inf else set()
+    suspects = set(case.by_gap(case.session.reads)[0] if case.gaps[0][0] == -math.inf else ())
     known = [message for message in initial if case.writer(message) == INITIAL]
     suspects.update(read for message in known[:1] + known[-1:] for read in case.holders(message))
     for read in sorted(suspects, key=case.starts.__getitem__):

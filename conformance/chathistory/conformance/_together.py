@@ -1,0 +1,161 @@
+"""Runs workers on one session at the same time, and records what each call did and when.
+
+This file imports nothing of chathistory, so that a counterexample's script can hold it whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+
+CLEAR = "clear"
+READ = "read"
+SECONDS_TO_END = 30.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call of one worker: what it added or read, and when it began and ended; `ended` is None if it did not."""
+
+    worker: int
+    kind: str
+    began: float
+    ended: float | None
+    added: tuple[str, ...] = ()
+    observed: tuple[str, ...] | None = None
+    error: BaseException | None = None
+
+
+def run_together(
+    open_history: Callable[[], Any],
+    workers: Sequence[Sequence[Any]],
+    *,
+    tasks: bool,
+    shared: bool,
+    opens: bool = False,
+) -> list[Event]:
+    """Let all workers begin at once; at the end one read is made through a new handle.
+
+    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears.
+    With `shared` all go through one handle, else each through its own; with `opens` each opens its own
+    handle only when all begin.
+    """
+    one = open_history() if shared else None
+    handles = [one or (None if opens else open_history()) for _ in workers]
+    events: list[Event] = []
+    if tasks:
+        asyncio.run(_as_tasks(open_history, handles, workers, events))
+    else:
+        _as_threads(open_history, handles, workers, events)
+    began = time.monotonic()
+    history = open_history()
+    read = asyncio.run(_read(history)) if tasks else history.messages
+    events.append(Event(-1, READ, began, time.monotonic(), observed=_contents(read)))
+    return events
+
+
+def _as_threads(
+    open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
+) -> None:
+    """Threads that change places as often as the interpreter lets them."""
+    barrier = threading.Barrier(len(workers))
+
+    def work(number: int) -> None:
+        barrier.wait()
+        try:
+            history = handles[number] or open_history()
+        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            events.append(Event(number, "open", 0, time.monotonic(), error=error))
+            return
+        for call, added in _calls(number, workers[number]):
+            began = time.monotonic()
+            try:
+                result = _sync_call(history, call, added)
+            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+            else:
+                events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    deadline = time.monotonic() + SECONDS_TO_END
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+    finally:
+        sys.setswitchinterval(interval)
+    if any(thread.is_alive() for thread in threads):
+        events.append(Event(-2, "hung", deadline, None))
+
+
+async def _as_tasks(
+    open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
+) -> None:
+    async def work(number: int) -> None:
+        history = handles[number] or open_history()
+        for call, added in _calls(number, workers[number]):
+            began = time.monotonic()
+            try:
+                result = await _async_call(history, call, added)
+            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+            else:
+                events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
+            await asyncio.sleep(0)
+
+    working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]
+    try:
+        await asyncio.wait_for(asyncio.gather(*working), SECONDS_TO_END)
+    except asyncio.TimeoutError:
+        events.append(Event(-2, "hung", time.monotonic(), None))
+
+
+def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...]]]:
+    """The calls of a worker, with the contents that each adds: unique in the whole run."""
+    calls: list[tuple[Any, tuple[str, ...]]] = []
+    for place, call in enumerate(worker):
+        size = call if isinstance(call, int) else 0
+        calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
+    return calls
+
+
+def _kind(call: Any) -> str:
+    return "add" if isinstance(call, int) else str(call)
+
+
+def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
+    if call == READ:
+        return _contents(history.messages)
+    if call == CLEAR:
+        history.clear()
+    else:
+        history.add_messages([HumanMessage(content) for content in added])
+    return None
+
+
+async def _async_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
+    if call == READ:
+        return _contents(await history.aget_messages())
+    if call == CLEAR:
+        await history.aclear()
+    else:
+        await history.aadd_messages([HumanMessage(content) for content in added])
+    return None
+
+
+async def _read(history: Any) -> Any:
+    return await history.aget_messages()
+
+
+def _contents(messages: Any) -> tuple[str, ...]:
+    return tuple(str(message.content) for message in messages)

@@ -1,0 +1,110 @@
+"""CON, ATM-2, ATM-3, ASY-5: what several workers do to one session at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from chathistory.conformance._backend import Backend
+from chathistory.conformance._concurrent import Aspect
+from chathistory.conformance._judge import Lens
+from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
+from chathistory.conformance._report import Effort
+from chathistory.conformance.checks._check import A, Check, numbered
+
+Worker = tuple[int | str, ...]
+How = Literal["threads", "tasks"]
+
+_ADDING: Worker = (1,) * 12
+_READING: Worker = ("read",) * 12
+_BOTH: Worker = (1, "read") * 6
+_BATCHES: Worker = (3, 2, 5, 2, 4, 3)
+
+
+def _programs(
+    how: How, sets: Iterable[tuple[Worker, ...]], *, opens: bool = False
+) -> Callable[[Effort], Iterator[Program]]:
+    """Each set of workers through one handle and through several, as often as the effort allows."""
+
+    def cases(effort: Effort) -> Iterator[Program]:
+        attempts = {"quick": 1, "full": 3, "thorough": 60}[effort]
+        for _ in range(attempts):
+            for workers in sets:
+                for shared in (False,) if opens else (True, False):
+                    yield program(
+                        Together(
+                            A,
+                            workers,
+                            how=how,
+                            shared=shared,
+                            opens=opens,
+                            partition="{run}_t" if opens else None,
+                        )
+                    )
+
+    return cases
+
+
+def one_after_another(failing: Program) -> Iterator[Program]:
+    """The same calls with nobody else at work."""
+    for step in failing.steps:
+        if isinstance(step, Together):
+            mode: Mode = "async" if step.how == "tasks" else "sync"
+            yield program(
+                Open(1, A), [Add(1, numbered(3), mode=mode), Read(1, mode), Clear(1, mode)], Read(1, mode)
+            )
+            yield program(replace(step, workers=(sum(step.workers, ()),), opens=False))
+
+
+def _check(
+    clause: str,
+    name: str,
+    aspect: Aspect,
+    how: How,
+    sets: tuple[tuple[Worker, ...], ...],
+    *,
+    opens: bool = False,
+) -> Check:
+    return Check(
+        clause=clause,
+        name=f"{name} ({how})",
+        lens=Lens(aspect=aspect),
+        cases=_programs(how, sets, opens=opens),
+        controls=one_after_another,
+        needs=_needs_threads if how == "threads" else _needs_nothing,
+        modes=frozenset({"sync" if how == "threads" else "async"}),
+        baseline=False,
+    )
+
+
+def _needs_threads(backend: Backend) -> str:
+    return "" if "threads" in set(backend.claims) else "it does not claim threads"
+
+
+def _needs_nothing(_backend: Backend) -> str:
+    return ""
+
+
+_ADDERS = ((_ADDING,) * 4, (_ADDING, _ADDING))
+_ADDERS_AND_READERS = ((_BOTH, _BOTH, _ADDING), (_ADDING, _READING))
+_BATCH_ADDERS = ((_BATCHES, _BATCHES, _BATCHES, (1,) * 12),)
+_BATCHES_AND_READERS = ((_BATCHES * 2, _READING * 3), (_BATCHES, _BATCHES, _READING * 2))
+_CLEARERS = (
+    ((1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)),
+    ((1, "clear", 1, "read"), (1, 1, "clear", 1), (1, "read", "read", 1)),
+)
+_OPENERS = (((1, "read"),) * 8,)
+
+CHECKS = (
+    _check("ATM-2", "nothing stands inside a batch", "torn", "threads", _BATCH_ADDERS),
+    _check("ATM-2", "nothing stands inside a batch", "torn", "tasks", _BATCH_ADDERS),
+    _check("ATM-3", "nobody reads a part of a batch", "torn", "threads", _BATCHES_AND_READERS),
+    _check("ATM-3", "nobody reads a part of a batch", "torn", "tasks", _BATCHES_AND_READERS),
+    _check("ASY-5", "concurrent tasks may share a handle", "works", "tasks", _ADDERS_AND_READERS),
+    _check("CON-1", "no acknowledged message is lost", "lost", "threads", _ADDERS),
+    _check("CON-2", "each writer's messages keep their order", "order", "threads", _ADDERS_AND_READERS),
+    _check("CON-3", "a later read extends an earlier one", "prefix", "threads", _ADDERS_AND_READERS),
+    _check("CON-4", "adds, reads and clears are linearizable", "linearizable", "threads", _CLEARERS),
+    _check("CON-5", "first use is safe", "works", "threads", _OPENERS, opens=True),
+)
