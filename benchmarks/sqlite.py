@@ -1,9 +1,9 @@
 """How fast the SQLite history is, beside the class it replaces and the bare driver, all in one run.
 
-Run it where the project is installed: `python benchmarks/sqlite.py [ROUNDS]`. Every subject writes to a file of
-its own with the same durability (write-ahead log, synchronous=FULL, an index on the session ids), in turns, so
-that whatever else the machine does falls on all of them. The bare driver is given ready texts and returns texts:
-the price of turning messages into text and back is part of the others' figures.
+Run it where the project is installed: `python benchmarks/sqlite.py [ROUNDS]`. Every subject writes to a file
+of its own with the same durability (write-ahead log, synchronous=FULL, an index on the session ids), in turn,
+so that whatever else the machine does falls on all of them. The bare driver is given ready texts and returns
+texts: the price of turning messages into text and back is part of the others' figures.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import types
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -32,6 +32,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    Together,
     Turn,
     Wait,
 )
@@ -109,7 +110,9 @@ def values() -> SearchStrategy[Any]:
 @st.composite
 def _unchecked(draw: st.DrawFn, inner: SearchStrategy[Any]) -> BaseMessage:
     """A message of any class with any values in any fields, valid or not."""
-    cls = draw(st.sampled_from([*MESSAGE_CLASSES, OddMessage, TaggedHumanMessage]))
+    cls = draw(
+        st.sampled_from(cast("list[type[BaseMessage]]", [*MESSAGE_CLASSES, OddMessage, TaggedHumanMessage]))
+    )
     names = draw(st.lists(st.sampled_from([*cls.model_fields, *_EXTRA_NAMES]), max_size=3, unique=True))
     return message_of(cls, {"content": draw(texts()), **{name: draw(inner) for name in names}})
 
@@ -125,9 +128,8 @@ def messages() -> SearchStrategy[BaseMessage]:
 @st.composite
 def items(draw: st.DrawFn, smallest: int = 0) -> tuple[Any, ...]:
     """What stands where messages belong; at times an object twice, a series, or what is no message."""
-    drawn: list[Any] = draw(
-        st.lists(messages() | st.sampled_from([None, "text", 1]) | values(), min_size=smallest, max_size=3)
-    )
+    item: SearchStrategy[Any] = messages() | st.sampled_from([None, "text", 1]) | values()
+    drawn: list[Any] = draw(st.lists(item, min_size=smallest, max_size=3))
     if drawn and draw(st.booleans()):
         drawn.insert(draw(st.integers(0, len(drawn))), drawn[0])
     if draw(st.booleans()):
@@ -176,6 +178,21 @@ def steps(handle: SearchStrategy[int]) -> SearchStrategy[Step]:
     )
 
 
+def work() -> SearchStrategy[Together]:
+    """Work of several on one session."""
+    worker = st.lists(st.sampled_from([1, 2, "read", "clear"]), min_size=1, max_size=3).map(tuple)
+    return st.builds(
+        Together,
+        templates(),
+        st.lists(worker, min_size=1, max_size=8).map(tuple),
+        st.sampled_from(["threads", "tasks"]),
+        st.booleans(),
+        st.booleans(),
+        st.none() | templates(),
+        st.integers(1, 3),
+    )
+
+
 def openings(handle: SearchStrategy[int]) -> SearchStrategy[Open]:
     """Openings with and without options."""
     return st.one_of(
@@ -191,4 +208,4 @@ def programs(draw: st.DrawFn) -> Program:
     """Valid programs of up to two handles."""
     opened = [draw(openings(st.just(number))) for number in range(1, draw(st.integers(1, 2)) + 1)]
     handle = st.integers(1, len(opened))
-    return Program((*opened, *draw(st.lists(steps(handle), max_size=5))))
+    return Program((*opened, *draw(st.lists(steps(handle) | work(), max_size=5))))

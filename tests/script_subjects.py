@@ -237,6 +237,76 @@ class Partly(_OverStore):
             await asyncio.sleep(0)
 
 
+class _InLists(BaseChatMessageHistory):
+    """Keeps lists, and guards nothing."""
+
+    lists: dict[str, list[BaseMessage]] = {}  # noqa: RUF012 -- shared on purpose
+    messages: list[BaseMessage]
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "messages":
+            return list(self.lists.get(self.session_id, []))
+        raise AttributeError(name)
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        return self.messages
+
+    def clear(self) -> None:
+        self.lists.pop(self.session_id, None)
+
+
+class Races(_InLists):
+    """Reads, waits and writes."""
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        before = self.messages
+        time.sleep(0.001)
+        self.lists[self.session_id] = [*before, *messages]
+
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        before = self.messages
+        await asyncio.sleep(0)
+        self.lists[self.session_id] = [*before, *messages]
+
+
+class Reverses(_InLists):
+    """Puts what is new first."""
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.lists[self.session_id] = [*messages, *self.messages]
+
+
+class Lags(_InLists):
+    """Reads what each handle saw when it last wrote."""
+
+    seen: list[BaseMessage] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+        return found if self.seen is None else self.seen
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.lists.setdefault(self.session_id, []).extend(messages)
+        self.seen = list(self.lists[self.session_id])
+
+
+class Crowded(_OverStore):
+    """Has room for one at a time."""
+
+    busy = False
+
+    def add_messages(self, messages: Any) -> None:
+        if Crowded.busy:
+            raise RuntimeError("busy")
+        Crowded.busy = True
+        time.sleep(0.001)
+        super().add_messages(messages)
+        Crowded.busy = False
+
+
 class Blocks(_OverStore):
     """Holds up the event loop while it waits."""
 

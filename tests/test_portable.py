@@ -99,7 +99,7 @@ def test_a_megabyte_of_repetition_is_a_few_bytes() -> None:
 
 def test_the_same_object_twice_stays_one_object() -> None:
     message = HumanMessage("m1")
-    odd = OddMessage("m2")
+    odd = OddMessage(content="m2")
     drawn = _through_text(program(Open(1, "a"), Add(1, (message, HumanMessage("m1"), odd, message, odd))))
     first, equal, second, again, odd_again = drawn.steps[1].messages  # type: ignore[union-attr]
     assert first is again
@@ -157,6 +157,10 @@ _MALFORMED: list[tuple[Any, str]] = [
     ({"steps": [{"kind": "Open", "handle": 1, "session": None}]}, "steps[0].session"),
     ({"steps": [{"kind": "Open", "handle": 1, "session": "a", "ttl": "1"}]}, "steps[0].ttl"),
     ({"steps": [{"kind": "Add", "handle": 1, "messages": "m1"}]}, "steps[0].messages"),
+]
+_MALFORMED += [
+    ({"steps": [{"kind": "Together", "session": "a", "workers": workers}]}, "steps[0].workers")
+    for workers in ("read", [1], [[1.5]], [[True]], [[["read"]]], {"$tuple": []})
 ]
 _MALFORMED_ITEMS: list[Any] = [
     None,

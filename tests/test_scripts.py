@@ -49,6 +49,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    Together,
     Turn,
     Wait,
     program,
@@ -102,7 +103,7 @@ _CALL = {"name": "f", "args": {"a": 1.0}, "id": "1", "type": "tool_call"}
 _SHOWN: list[tuple[Any, str]] = [
     (HumanMessage("m1"), 'HumanMessage("m1")'),
     (HumanMessage("m1", name="n", id="i"), 'HumanMessage("m1", name="n", id="i")'),
-    (ChatMessage("m1", role="r"), 'ChatMessage("m1", role="r")'),
+    (ChatMessage(content="m1", role="r"), 'ChatMessage("m1", role="r")'),
     (RemoveMessage(id="i"), 'RemoveMessage(id="i")'),
     (
         ToolMessage("m1", tool_call_id="1", artifact=b"\0"),
@@ -114,8 +115,8 @@ _SHOWN: list[tuple[Any, str]] = [
     ),
     (HumanMessage("m1", **{"odd name": 1, "class": 2}), 'HumanMessage("m1", **{"odd name": 1, "class": 2})'),
     (HumanMessage.model_construct(content=1), "HumanMessage.model_construct(content=1)"),
-    (OddMessage("m1"), 'OddMessage("m1")'),
-    (TaggedHumanMessage("m1", tag="t"), 'TaggedHumanMessage("m1", tag="t")'),
+    (OddMessage(content="m1"), 'OddMessage("m1")'),
+    (TaggedHumanMessage(content="m1", tag="t"), 'TaggedHumanMessage("m1", tag="t")'),
     ("ab" * 524_288, '"ab" * 524288'),
     ("m1 " + "x" * 1_000 + "!", '"m1 " + "x" * 1000 + "!"'),
     ('say "it"', "'say \"it\"'"),
@@ -201,7 +202,7 @@ def test_only_what_is_needed_is_imported() -> None:
 
 
 def test_odd_classes_are_defined_where_they_are_used() -> None:
-    odd = [OddMessage("m1"), TaggedHumanMessage("m2", tag="t")]
+    odd = [OddMessage(content="m1"), TaggedHumanMessage(content="m2", tag="t")]
     names: dict[str, Any] = {"__name__": "script"}
     code = compile("\n".join([*imports_of(odd), *definitions_of(odd)]), "script", "exec", dont_inherit=True)
     exec(code, names)  # noqa: S102 -- our own source
@@ -260,6 +261,10 @@ _LINES: list[tuple[Step, str]] = [
     (Wait(1.2), "# wait 1.2 s"),
     (NewLoop(), "# a new event loop"),
     (
+        Together("{run}-a", ((2, "read"),) * 5, shared=True),
+        'together(session=f"{run}-a", workers=[(2, "read"), (2, "read"), … 5 items], shared=True)',
+    ),
+    (
         Turn("{run}-a", "messages to message", "invoke", "hi"),
         'take_turn(session=f"{run}-a", shape="messages to message", call="invoke", text="hi")',
     ),
@@ -301,7 +306,7 @@ _SUBJECTS = Path(__file__).with_name("script_subjects.py")
 _PLAIN = (HumanMessage("m1"), AIMessage("m2"))
 _RICH = (HumanMessage("m1", name="n", additional_kwargs={"z": 1.0, "a": True}),)
 _NESTED = (HumanMessage("m1", additional_kwargs={"outer": {}}), AIMessage("m2"))
-_ODD = (OddMessage("m1"), TaggedHumanMessage("m2", tag="t"))
+_ODD = (OddMessage(content="m1"), TaggedHumanMessage(content="m2", tag="t"))
 
 
 @dataclass(frozen=True)
@@ -347,6 +352,14 @@ def _one_of(
 _STORED = (Add(1, _PLAIN), Read(1))
 _RICHLY = (Add(1, _RICH), Read(1))
 _LIKE_RICH = HumanMessage("other", name="n", additional_kwargs={"a": 1, "z": 1})
+
+
+def _together(aspect: str, broken: str, *workers: tuple[int | str, ...], **options: Any) -> _Case:
+    """A case of work of several; only the last step, so that it is tried again and again."""
+    step = Together("{run}-b", workers, **options)
+    expectation = Expectation(kind="together", answer=aspect)
+    return _Case(f"{aspect}, {step.how}", (step,), expectation, broken)
+
 
 _CASES = [
     _Case("content", _STORED, _equal(*_PLAIN), "Loses"),
@@ -459,6 +472,20 @@ _CASES = [
         ),
         _equal(_PLAIN[0], _PLAIN[0], _PLAIN[1]),
         "Loses",
+    ),
+    _together("lost", "Races", (1, 1), (1, 1)),
+    _together("lost", "Races", (1, 1), (1, 1), how="tasks", shared=True),
+    _together("order", "Reverses", (1, 1), (1, 1)),
+    _together("prefix", "Reverses", (1, 1, "read", "read"), ("read", 1, "read")),
+    _together("torn", "Partly", (3, 3), ("read", 3, 3), partition=None),
+    _together("torn", "Partly", (3, 3), ("read", 3, 3), how="tasks", opens=True),
+    _together("linearizable", "Lags", (1, "clear", "read"), (1, "read")),
+    _together("works", "Crowded", (1, "read"), (1, "read"), (1, "read"), opens=True),
+    _Case(
+        "work of several that does not end well",
+        (Together("{run}-b", ((1,), (1,))),),
+        Expectation(kind="returns"),
+        "Raises",
     ),
     _Case("odd classes", (Add(1, _ODD), Read(1)), _one_of((), _ODD, view="full", may_raise=[1]), "Downcasts"),
     _Case("an object twice", (Add(1, _PLAIN[:1] * 2), Read(1)), _equal(*_PLAIN[:1] * 2), "Distinct"),
@@ -678,7 +705,7 @@ def _ruff(folder: Path, *arguments: str) -> None:
 def test_scripts_are_laid_out_as_by_ruff(tmp_path: Path) -> None:
     pytest.importorskip("ruff")
     for number, case in enumerate(_CASES):
-        if not any(isinstance(step, Turn) for step in case.steps):  # whose source has lines of 110 characters
+        if not any(isinstance(step, Turn | Together) for step in case.steps):  # whose lines are longer
             (tmp_path / f"case{number}.py").write_text(case.script(), encoding="utf-8")
     _ruff(tmp_path, "format", "--check", "--line-length", "100")
     _ruff(tmp_path, "check", "--select", "I,F,E9")
@@ -712,7 +739,7 @@ def _without_options(drawn: Program) -> Program:
     for step in drawn.steps:
         if isinstance(step, Open):
             steps.append(Open(step.handle, f"{{run}}{step.session}"))
-        elif not isinstance(step, Wait):
+        elif not isinstance(step, Wait | Together):
             steps.append(step)
     return Program(tuple(steps))
 

@@ -256,11 +256,26 @@ def test_arguments_that_cannot_be_honoured_are_refused(
         SQLiteChatMessageHistory("s", path, **arguments)
 
 
-def test_names_that_differ_only_by_case_do_not_share_messages(path: str) -> None:
-    """SQLite takes `Notes` and `notes` for one table, so the second spelling is refused."""
-    SQLiteChatMessageHistory("s", path, "notes").add_user_message("a")
-    with pytest.raises(StoreError, match="'Notes' only by case"):
-        SQLiteChatMessageHistory("s", path, "Notes").add_user_message("b")
+def test_names_that_differ_only_by_case_are_different_tables(path: str) -> None:
+    """SQLite takes them for one, so whichever comes later is kept under a name that spells its case out."""
+    names = ["notes", "Notes", "NOTES", "nOTES"]
+    for name in names:
+        SQLiteChatMessageHistory("s", path, name).add_user_message(name)
+        asyncio.run(SQLiteChatMessageHistory("s", path, name).aadd_messages(humans("async")))
+    assert [texts(SQLiteChatMessageHistory("s", path, name)) for name in names] == [
+        [name, "async"] for name in names
+    ]
+    with raw(path) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        assert tables == [("notes",), ("Notes (case 1)",), ("NOTES (case 1f)",), ("nOTES (case 1e)",)]
+        connection.execute('DROP TABLE "notes"')
+    assert texts(SQLiteChatMessageHistory("s", path, "Notes")) == ["Notes", "async"]
+
+
+def test_names_that_spell_out_a_case_are_refused(path: str) -> None:
+    """They would reach into the table of another name."""
+    with pytest.raises(ValueError, match="reserved"):
+        SQLiteChatMessageHistory("s", path, "Notes (CASE 1)")
 
 
 # What `connection` may be.

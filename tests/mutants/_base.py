@@ -287,7 +287,7 @@ class TableStore(Store):
     def connect(self, **options: Any) -> sqlite3.Connection:
         """One more connection; transactions are begun and ended by hand."""
         options = {"timeout": 10, "isolation_level": None, "check_same_thread": False, **options}
-        connection = sqlite3.connect(self._path, **options)
+        connection: sqlite3.Connection = sqlite3.connect(self._path, **options)
         self._connections.append(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")

@@ -13,8 +13,8 @@ from typing import Any
 from langchain_core import messages as core
 from langchain_core.messages import BaseMessage
 
-JSON_KINDS = frozenset({str, int, float, bool, type(None), list, dict})
-PYTHON_KINDS = JSON_KINDS | {bytes, tuple, set, frozenset}
+JSON_KINDS: frozenset[type] = frozenset({str, int, float, bool, type(None), list, dict})
+PYTHON_KINDS: frozenset[type] = JSON_KINDS | {bytes, tuple, set, frozenset}
 MAX_DEPTH = 200
 
 MESSAGE_CLASSES: dict[str, type[BaseMessage]] = {

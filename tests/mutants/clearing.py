@@ -170,7 +170,8 @@ class ResetsTheCounterOnly(RecordHistory):
     """A clear sets the counter to zero; a read goes on until a number is missing."""
 
     def _items(self) -> list[Any]:
-        records, shown = self._records(), []
+        records = self._records()
+        shown: list[Any] = []
         while self._next_number() and len(shown) in records:
             shown.append(records[len(shown)])
         return shown

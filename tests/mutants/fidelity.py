@@ -54,7 +54,7 @@ class ConvertsChunks(_Altering):
     """The store converts chunks to messages, since they are only half a message."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
-        return message_chunk_to_message(message)  # type: ignore[arg-type]
+        return message_chunk_to_message(message)
 
 
 @mutant("VAL-1", hardness="data", operations=2)
@@ -62,7 +62,7 @@ class LosesRareChunks(_Altering):
     """A hand-written table of types knows the chunk of an AI message, and none of the others."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
-        return message if message.type == "AIMessageChunk" else message_chunk_to_message(message)  # type: ignore[arg-type]
+        return message if message.type == "AIMessageChunk" else message_chunk_to_message(message)
 
 
 @mutant("VAL-1", "VAL-3", hardness="data", operations=2)
@@ -104,7 +104,12 @@ class TurnsChatIntoItsRole(_Altering):
     """A chat message whose role is known becomes a message of that role."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
-        roles = {"user": HumanMessage, "human": HumanMessage, "assistant": AIMessage, "ai": AIMessage}
+        roles: dict[str, type[BaseMessage]] = {
+            "user": HumanMessage,
+            "human": HumanMessage,
+            "assistant": AIMessage,
+            "ai": AIMessage,
+        }
         if type(message) is ChatMessage and message.role in roles:
             return roles[message.role](message.content, id=message.id)
         return message
@@ -163,7 +168,7 @@ class TurnsNoBlocksIntoText(_Altering):
         return message
 
 
-@mutant("VAL-2", "ERR-2", "ORD-6", hardness="data", operations=2)
+@mutant("VAL-2", "VAL-1", "ERR-2", "ORD-6", hardness="data", operations=2)
 class SkipsEmptyContent(JsonHistory):
     """if message.content: save it. A tool call has none."""
 
@@ -780,9 +785,10 @@ class TurnsSubclassesIntoParents(JsonHistory):
     """The class is looked up by the type field, which a subclass inherits."""
 
     def _dump(self, message: BaseMessage) -> Any:
-        parent = next(cls for cls in type(message).__mro__ if cls in MESSAGE_CLASSES.values())
-        known = {name: value for name, value in message.__dict__.items() if name in parent.model_fields}
-        return to_json(build(parent.__name__, known, dict(message.__pydantic_extra__ or {})))
+        parent = next(cls.__name__ for cls in type(message).__mro__ if cls in MESSAGE_CLASSES.values())
+        declared = MESSAGE_CLASSES[parent].model_fields
+        known = {name: value for name, value in message.__dict__.items() if name in declared}
+        return to_json(build(parent, known, dict(message.__pydantic_extra__ or {})))
 
 
 @mutant("VAL-6", "VAL-10", hardness="data", operations=2)

@@ -78,7 +78,7 @@ class _Remote(JsonHistory):
     """Two round trips per operation, of changing length."""
 
     def _trip(self) -> float:
-        trips = self.store.notes.get("trips", 0)
+        trips: int = self.store.notes.get("trips", 0)
         self.store.notes["trips"] = trips + 1
         return 0.0005 * (1 + trips % 5)
 
@@ -157,7 +157,7 @@ class _Wrapping(BaseChatMessageHistory):
 
     @messages.setter
     def messages(self, messages: Iterable[BaseMessage]) -> None:
-        self._inner.messages = messages  # type: ignore[assignment]
+        self._inner.messages = messages
 
     @override
     def add_messages(self, messages: Iterable[BaseMessage]) -> None:
@@ -535,9 +535,9 @@ class _ThreadBound(TableHistory):
     claims = frozenset({"core"})
 
 
-@odd()
+@odd("RUN-1", "RUN-2", "RUN-3")
 def belongs_to_its_thread() -> Backend:
-    """Its connection may be used in the thread that opened the backend only, and only core is claimed."""
+    """Its connection may be used in one thread, and only core is claimed; a runnable uses several all the same."""
     return backend("belongs_to_its_thread", _ThreadBound)
 
 

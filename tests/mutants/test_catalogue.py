@@ -18,7 +18,7 @@ PLANTED_FAMILIES = ["ORD", "ISO", "CLR", "VAL", "SNP", "ERR", "ATM", "ASY", "CON
 
 def test_names_are_unique() -> None:
     """A report that names a mutant names one."""
-    names = [one.name for one in (*MUTANTS, *ODD)]
+    names = [*(one.name for one in MUTANTS), *(one.name for one in ODD)]
     assert sorted(names) == sorted(set(names))
 
 
@@ -48,9 +48,10 @@ def test_backend_opens(one: Mutant | Odd) -> None:
     assert isinstance(backend.get_session_history("first"), BaseChatMessageHistory)
     assert ("bounded" in backend.claims) == (backend.with_history_size is not None)
     assert ("expiry" in backend.claims) == (backend.with_ttl is not None)
-    for option, value in ((backend.with_history_size, 3), (backend.with_ttl, 10.0)):
-        if option is not None:
-            assert isinstance(option("first", value), BaseChatMessageHistory)
+    if backend.with_history_size is not None:
+        assert isinstance(backend.with_history_size("first", 3), BaseChatMessageHistory)
+    if backend.with_ttl is not None:
+        assert isinstance(backend.with_ttl("first", 10.0), BaseChatMessageHistory)
 
 
 @pytest.mark.parametrize("one", ODD, ids=lambda one: one.name)

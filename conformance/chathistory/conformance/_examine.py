@@ -203,7 +203,11 @@ class _Search:
             return found is not None
 
         small, complete = shrink(
-            program, still_fails, seconds=self.configuration.shrink_seconds, diverged_at=divergence.index
+            program,
+            still_fails,
+            seconds=self.configuration.shrink_seconds,
+            diverged_at=divergence.index,
+            values=self.check.lens.view != "label",
         )
         search = "minimal" if complete else f"cut after {self.configuration.shrink_seconds:g} s"
         return _Violation(self.check, small, smallest, search)
@@ -228,6 +232,12 @@ class _Search:
         self.tally.count(outcome)
         return outcome
 
+    def _run_control(self, program: Program, timeout: float) -> Outcome:
+        lens = self.check.control_lens or self.check.lens
+        outcome = self.check.run(self.subject.backend, program, lens, timeout, False)
+        self.tally.count(outcome)
+        return outcome
+
     def _is_to_blame(self, program: Program, timeout: float, shrinking: bool) -> bool:
         """Whether a failing program fails by what this clause is about.
 
@@ -236,7 +246,9 @@ class _Search:
         """
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
-        return not any(self._run(control, timeout).divergence for control in self.check.controls(program))
+        return not any(
+            self._run_control(control, timeout).divergence for control in self.check.controls(program)
+        )
 
 
 def _in_async(program: Program) -> Program:

@@ -513,7 +513,7 @@ class _Judge:
         """Messages that were never added to this session."""
         own = [*track.added, *self._messages(track, track.possible[0])]
         foreign = [
-            message for message in observed if not any(equal("content", message, other) for other in own)
+            message for message in observed if not any(equal("label", message, other) for other in own)
         ]
         if not foreign:
             return None

@@ -13,6 +13,7 @@ from chathistory.conformance._program import (
     Open,
     Read,
     Step,
+    Together,
     Turn,
     Wait,
     step_fields,
@@ -43,13 +44,13 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
     """The expression or assignment that carries out a step, without `await`.
 
     Args:
-        step: any step but Edit, Wait, NewLoop and Turn.
+        step: any step but Edit, Wait, NewLoop, Turn and Together.
         renderer: how values are shown.
         argument: the name of the list that an add is given, if it has one.
     """
     if isinstance(step, Open):
         return _opening(step, renderer)
-    assert not isinstance(step, Edit | Wait | NewLoop | Turn)  # noqa: S101 -- callers show these themselves
+    assert not isinstance(step, Edit | Wait | NewLoop | Turn | Together)  # noqa: S101 -- callers show these themselves
     history, a = f"h{step.handle}", "a" if getattr(step, "mode", "sync") == "async" else ""
     match step:
         case Add():
@@ -145,6 +146,32 @@ def turn_call(step: Turn, renderer: Renderer, *factory: str) -> Tree:
     return called("take_turn", *arguments)
 
 
+def together_call(step: Together, renderer: Renderer) -> Tree:
+    """The call of `run_together`, on a session that is filled in anew each time."""
+    session = renderer.text(step.session, template_source)
+    opening = called("get_session_history", session)
+    if step.partition is not None:
+        opening = called("backend.in_partition", renderer.text(step.partition, template_source), session)
+    options = [
+        f"tasks={step.how == 'tasks'}",
+        f"shared={step.shared}",
+        *(["opens=True"] if step.opens else []),
+    ]
+    workers = renderer.tree(list(step.workers))
+    return called("run_together", prefixed("lambda: ", opening), workers, *options)
+
+
+def _together_line(step: Together, renderer: Renderer) -> str:
+    """The workers by what they do, for people."""
+    arguments: list[Tree] = []
+    for name, value in step_fields(step).items():
+        if name in ("session", "partition"):
+            arguments.append(prefixed(f"{name}=", renderer.text(value, template_source)))
+        elif name != "attempts":
+            arguments.append(prefixed(f"{name}=", renderer.tree(list(value) if name == "workers" else value)))
+    return flat(called("together", *arguments))
+
+
 def _line(step: Step, renderer: Renderer) -> str:
     match step:
         case Wait():
@@ -155,6 +182,8 @@ def _line(step: Step, renderer: Renderer) -> str:
             return edit_source(step, name_of_edited(step))
         case Turn():
             return flat(turn_call(step, renderer))
+        case Together():
+            return _together_line(step, renderer)
         case Cancel():
             turns = f"after={step.turns} turn{'' if step.turns == 1 else 's'}"
             return flat(called("cancel", call_of(step, renderer), turns, *beside_of(step, renderer)))

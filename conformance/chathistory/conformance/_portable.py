@@ -152,7 +152,9 @@ def _is_default(cls: type[BaseMessage], name: str, value: Any) -> bool:
 def _step_to_json(step: Step, place: str) -> dict[str, Any]:
     data: dict[str, Any] = {"kind": type(step).__name__}
     for name, value in step_fields(step).items():
-        if isinstance(value, tuple):
+        if name == "workers":
+            data[name] = [list(worker) for worker in value]
+        elif isinstance(value, tuple):
             data[name] = _items_to_json(value, f"{place}.{name}")
         else:
             data[name] = _to_json(value, f"{place}.{name}")
@@ -283,9 +285,11 @@ def _step(data: Any, place: str) -> Step:
 
 
 def _field(data: Any, hint: Any, place: str) -> Any:
-    if get_origin(hint) is tuple:
+    if get_args(hint)[:1] == (Any,):
         return _items(data, place)
     value = _value(data, place)
+    if get_origin(hint) is tuple:
+        value = tuple(tuple(_list(worker, place)) for worker in _list(value, place))
     if not _fits(value, hint):
         raise UsageError(f"{place}: {value!r:.60} can't be used here")
     return value
@@ -296,6 +300,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str) and value in get_args(hint)
     if get_origin(hint) in (Union, UnionType):
         return any(_fits(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
     if hint is float:
         return type(value) in (int, float)
     return type(value) is hint

@@ -24,6 +24,8 @@ from chathistory.conformance._source import (
     text_source,
 )
 
+_MODULE_OF_HELPER = {"take_turn": "_runnables.py", "run_together": "_together.py"}
+
 
 def script_of(
     program: Program,
@@ -51,14 +53,15 @@ def script_of(
     """
     body = Body(program.steps[: step + 1], expectation)
     block, verdict = body.block(), body.verdict(clause_id)
-    turn_imports, turn_source = from_runnables_source() if "take_turn" in body.needed else ([], "")
+    modules = [module_source(name) for helper, name in _MODULE_OF_HELPER.items() if helper in body.needed]
+    imports = [line for lines, _ in modules for line in lines]
     parts = [
         _docstring(clause_id, sentence, explanation, backend_name, import_path),
-        import_section([*imports_of_names(body.names), *turn_imports]),
+        import_section([*imports_of_names(body.names), *imports]),
         _target(import_path),
         *definitions_of_names(body.names),
+        *(source for _, source in modules),
         *body.helpers(has_target=import_path is not None),
-        turn_source,
         body.tokens(),
         block,
         verdict,
@@ -66,9 +69,9 @@ def script_of(
     return _joined(part for part in parts if part)
 
 
-def from_runnables_source() -> tuple[list[str], str]:
-    """The imports of `_runnables.py`, a line each, and the rest of it, without its docstring."""
-    source = files("chathistory.conformance").joinpath("_runnables.py").read_text(encoding="utf-8")
+def module_source(name: str) -> tuple[list[str], str]:
+    """The imports of one of our modules, a line each, and the rest of it, without its docstring."""
+    source = files("chathistory.conformance").joinpath(name).read_text(encoding="utf-8")
     lines = source.splitlines()
     imports: list[str] = []
     for index, node in enumerate(ast.parse(source).body):

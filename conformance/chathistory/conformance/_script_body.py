@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chathistory.conformance._lines import beside_of, call_of, edit_source, name_of_edited, turn_call
+from chathistory.conformance._lines import (
+    beside_of,
+    call_of,
+    edit_source,
+    name_of_edited,
+    together_call,
+    turn_call,
+)
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -14,10 +21,12 @@ from chathistory.conformance._program import (
     Open,
     Read,
     Step,
+    Together,
     Turn,
     Wait,
+    is_unique,
 )
-from chathistory.conformance._script_helpers import helper_sources, modules_of
+from chathistory.conformance._script_helpers import helper_sources, modules_of, problem_source
 from chathistory.conformance._script_verdict import (
     RETURNED,
     Compound,
@@ -67,18 +76,22 @@ class Body:
 
     def helpers(self, *, has_target: bool) -> list[str]:
         """The sources of the helpers used."""
-        return helper_sources(self.needed, has_target=has_target)
+        sources = helper_sources(self.needed, has_target=has_target)
+        judged = self._expectation.answer if self._expectation.kind == "together" else None
+        return [*sources, problem_source(judged)] if "problem" in self.needed else sources
 
     def tokens(self) -> str:
         """What makes the session ids unlike those of any other run."""
-        names = ("session", "partition", "user")
-        templates = " ".join(str(getattr(step, name, "")) for step in self._steps for name in names)
-        lines = []
-        if "{run}" in templates:
-            lines.append('run = "t" + uuid.uuid4().hex[:19]')
-        if "{number}" in templates:
-            lines.append("number = 10**14 + uuid.uuid4().int % (9 * 10**14)")
+        lines = _token_lines(self._steps[:-1] if self._tries_again else self._steps)
         return "\n".join(["# Session ids of their own in every run.", *lines]) if lines else ""
+
+    @property
+    def _tries_again(self) -> bool:
+        """Whether the last step is work of several, on a session that each try can have for itself."""
+        step = self._steps[-1]
+        if not isinstance(step, Together) or not is_unique(step.session):
+            return False
+        return all(getattr(earlier, "session", "") != step.session for earlier in self._steps[:-1])
 
     def verdict(self, clause_id: str) -> str:
         """The comparison, and what is printed."""
@@ -101,7 +114,7 @@ class Body:
         if self.needed & {"loop", "new_loop"}:
             statements = ["loop = asyncio.new_event_loop()", *statements, "loop.close()"]
             self.needed.add("loop")
-        if self.tokens():
+        if _token_lines(self._steps):
             self.needed.add("tokens")
         if "wait" in self.needed:
             statements.insert(0, 'wait = getattr(backend, "advance", None) or time.sleep')
@@ -213,6 +226,9 @@ class Body:
             self.needed.add("take_turn")
             call: Tree = turn_call(step, self._renderer, "get_session_history")
             return self._awaited(call) if step.call.startswith("a") else call
+        if isinstance(step, Together):
+            self.needed.add("run_together")
+            return together_call(step, self._renderer)
         argument = getattr(step, "handle", None) in self._arguments and isinstance(step, Add)
         call = call_of(step, self._renderer, f"added_by_h{step.handle}" if argument else None)  # type: ignore[union-attr]
         if isinstance(step, Add) and step.container == "failing generator":
@@ -244,6 +260,8 @@ class Body:
             if isinstance(step, Edit):
                 done += self._kept_copy(self._last, step)
             return [*before, *trying(done, "pass  # what counts is what it leaves behind")]
+        if isinstance(step, Together):
+            return self._tried(step)
         if kind == "free-loop":
             return self._measured(step)
         if kind in ("equal", "one-of", "is-list", "answers"):
@@ -279,6 +297,16 @@ class Body:
             return suffixed(prefixed("observed = [fields(message) for message in ", read), "]")
         return suffixed(prefixed("observed = list(", read), ")")
 
+    def _tried(self, step: Together) -> list[Statement]:
+        """The work of several, tried again and again: what happens depends on chance."""
+        self.needed.add("problem")
+        work = [prefixed("events = ", self._call(step)), "observed = problem(events)"]
+        once = trying(work, "observed = repr(error)", name=" as error")
+        if not self._tries_again:
+            return once
+        stop = Compound("if observed is not None:", ("break",))
+        return [Compound("for _ in range(100):", (*_token_lines([step]), *once, stop))]
+
     def _measured(self, step: Step) -> list[Statement]:
         """The call, once to warm up, then several times beside a task that watches the event loop."""
         call = self._call(step)
@@ -307,3 +335,14 @@ class Body:
             *raised,
             'secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]',
         ]
+
+
+def _token_lines(steps: Sequence[Step]) -> list[str]:
+    names = ("session", "partition", "user")
+    templates = " ".join(str(getattr(step, name, "")) for step in steps for name in names)
+    lines = []
+    if "{run}" in templates:
+        lines.append('run = "t" + uuid.uuid4().hex[:19]')
+    if "{number}" in templates:
+        lines.append("number = 10**14 + uuid.uuid4().int % (9 * 10**14)")
+    return lines

@@ -160,6 +160,93 @@ def give_up():
     print("STILL FAILING: no answer in time", flush=True)
     os._exit(1)'''
 
+_PROBLEM = '''\
+def problem(events):
+    """What is wrong with what the workers did, or None."""
+    if any(event.kind == "hung" for event in events):
+        return "some of the calls did not return"
+ASPECT    return None'''
+
+_LOST = """\
+    final = events[-1].observed
+    clears = [event for event in events if event.kind == "clear"]
+    for event in events:
+        if event.kind != "add" or event.error or any(clear.ended > event.began for clear in clears):
+            continue
+        for message in event.added:
+            if message not in final:
+                return f"{message!r} was acknowledged and is not read at the end: {final}"
+"""
+
+_ORDER = """\
+    for read in (event for event in events if event.observed):
+        for worker in {event.worker for event in events}:
+            added = [m for event in events if event.worker == worker for m in event.added]
+            seen = [m for m in dict.fromkeys(read.observed) if m in added]
+            if seen != [m for m in added if m in seen]:
+                return f"messages that one worker added in order were read as {seen}"
+"""
+
+_WORKS = """\
+    for event in events:
+        if event.error:
+            return f"{event.kind} raised {event.error!r}"
+"""
+
+_PREFIX = """\
+    reads = [event for event in events if event.observed is not None]
+    clears = [event for event in events if event.kind == "clear"]
+    for a, b in ((a, b) for a in reads for b in reads if a.ended < b.began):
+        cleared = any(clear.began < b.ended and clear.ended > a.began for clear in clears)
+        if not cleared and b.observed[: len(a.observed)] != a.observed:
+            return f"after {a.observed} there was read {b.observed}"
+"""
+
+_TORN = """\
+    for batch in (event.added for event in events if event.added):
+        for read in (event.observed for event in events if event.observed):
+            seen = [place for place, message in enumerate(read) if message in batch]
+            if seen and read[seen[0] : seen[0] + len(batch)] != batch:
+                return f"of the batch {batch} there was read {read}"
+"""
+
+_LINEARIZABLE = """\
+    calls = {}
+    for event in sorted(events, key=lambda event: event.began):
+        for part in [(message,) for message in event.added] or [()]:
+            calls.setdefault(event.worker, []).append((event, part))
+    queues = list(calls.values())
+    waiting, seen = [((0,) * len(queues), ())], set()
+    while waiting:
+        state = places, messages = waiting.pop()
+        left = [queue[place][0] for queue, place in zip(queues, places) if place < len(queue)]
+        if not left:
+            return None
+        for number, place in enumerate(places):
+            if state in seen or place == len(queues[number]):
+                continue
+            event, part = queues[number][place]
+            if event.began > min(other.ended for other in left):
+                continue
+            after = (*places[:number], place + 1, *places[number + 1 :])
+            if event.kind != "read" or event.error or event.observed == messages:
+                waiting.append((after, () if event.kind == "clear" else (*messages, *part)))
+            if event.error:
+                waiting.append((after, messages))
+        seen.add(state)
+    reads = [event.observed for event in events if event.kind == "read"]
+    return f"no order of the calls explains what was read: {reads}"
+"""
+
+_SOURCE_OF_ASPECT = {
+    "lost": _LOST,
+    "order": _ORDER,
+    "prefix": _PREFIX,
+    "torn": _TORN,
+    "linearizable": _LINEARIZABLE,
+    "works": _WORKS + _LOST + _ORDER,
+}
+
 _CREDENTIALS = r'CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")'
 
 _HELPERS = {
@@ -192,6 +279,12 @@ _MODULES = {
     "tokens": ("uuid",),
     "wait": ("time",),
 }
+
+
+def problem_source(aspect: str | None) -> str:
+    """The function that judges what workers did together; without an aspect, whether they came back."""
+    source = _PROBLEM.replace("ASPECT", _SOURCE_OF_ASPECT.get(aspect or "", ""))
+    return source.removesuffix("    return None").rstrip() if aspect == "linearizable" else source
 
 
 def helper_sources(needed: Collection[str], *, has_target: bool) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from chathistory.conformance._program import Add, Step
+from chathistory.conformance._program import Add, Step, Together
 from chathistory.conformance._source import Block, Renderer, Tree, laid_out, prefixed
 from chathistory.reference import Messages
 
@@ -18,6 +18,7 @@ ExpectationKind: TypeAlias = Literal[
     "answers",
     "is-list",
     "free-loop",
+    "together",
     "names-session",
     "unchanged-argument",
     "unchanged-results",
@@ -33,7 +34,8 @@ class Expectation:
         kind: "equal": the read returns `values[0]`; "one-of": it returns one of `values`; "raises": the step
             raises one of `error_types`; "returns": it doesn't raise, and comes back; "answers": the turn
             returns `answer`; "is-list": the read returns a list; "free-loop": the event loop turns while the
-            async call waits; "names-session": an error that the step
+            async call waits; "together": what workers did keeps the aspect of `_concurrent` that `answer`
+            names, such as "lost" or "torn"; "names-session": an error that the step
             raises names the session and carries no credentials; "unchanged-argument": the add leaves its
             argument as it was; "unchanged-results": lists read earlier are after the step as they were.
         values: the messages that the read returns, or the alternatives.
@@ -42,7 +44,7 @@ class Expectation:
             at all, so that the read must only return ("readable").
         may_raise: the indices of earlier steps that may raise, since a refusal is allowed there.
         error_types: for "raises"; (Exception,) takes any.
-        answer: for "answers".
+        answer: for "answers" and "together".
     """
 
     kind: ExpectationKind
@@ -111,7 +113,11 @@ def comparison(expectation: Expectation, last: Step, kept: Sequence[int], render
         kept: the numbers of the reads whose lists are watched.
         renderer: shows the values expected.
     """
+    if isinstance(last, Together):
+        return _of_work(expectation)
     match expectation.kind:
+        case "together":
+            raise ValueError(f"a {type(last).__name__} is no work of several")
         case "equal" | "one-of":
             return _of_read(expectation, renderer)
         case "raises":
@@ -155,7 +161,8 @@ def rendered_verdict(compared: Comparison, where: str) -> str:
 def _of_read(expectation: Expectation, renderer: Renderer) -> Comparison:
     if expectation.view == "readable":
         return Comparison((), "not isinstance(observed, Exception)", '"a list of messages"')
-    alternatives = [_expected(messages, expectation.view, renderer) for messages in expectation.values]
+    values = expectation.values[:1] if expectation.kind == "equal" else expectation.values
+    alternatives = [_expected(messages, expectation.view, renderer) for messages in values]
     needs = _comparer(expectation)
     if expectation.kind == "equal":
         condition = "same(observed, expected)" if needs else "observed == expected"
@@ -193,6 +200,21 @@ def _expected(messages: Messages, view: str, renderer: Renderer) -> Tree:
     if view == "class":
         return renderer.tree([type(message).__name__ for message in messages])
     return renderer.tree(list(messages))
+
+
+_PROMISES = {
+    "lost": "every acknowledged message is read at the end",
+    "order": "the messages of each worker are read in the order in which it added them",
+    "prefix": "each read extends the reads that had ended before it began",
+    "torn": "batches are read whole, with nothing inside them",
+    "linearizable": "some order of the calls explains all that was read",
+    "works": "every call succeeds, and every message is read at the end",
+}
+
+
+def _of_work(expectation: Expectation) -> Comparison:
+    promise = _PROMISES.get(expectation.answer or "", "the workers end, and the session is read")
+    return Comparison((), "observed is None", f'"{promise}"', "observed")
 
 
 def _of_stall() -> Comparison:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._program import Add, Assign, Cancel, Open, Program, Read, Step, Turn, Wait
-from chathistory.reference import fields_of
+from chathistory.reference import fields_of, same_value
 
 Item = TypeVar("Item")
 StillFails = Callable[[Program], bool]
@@ -28,7 +28,12 @@ class _OutOfTimeError(Exception):
 
 
 def shrink(
-    program: Program, still_fails: StillFails, *, seconds: float, diverged_at: int | None = None
+    program: Program,
+    still_fails: StillFails,
+    *,
+    seconds: float,
+    diverged_at: int | None = None,
+    values: bool = True,
 ) -> tuple[Program, bool]:
     """A smaller program that still fails, and whether the search came to its end in time.
 
@@ -36,9 +41,10 @@ def shrink(
         program: a program that fails.
         still_fails: runs a candidate.
         seconds: how long the search may take.
+        values: whether messages may become plainer; not where their contents tell them apart.
         diverged_at: the index of the step that diverged; those behind it are tried to be left out first.
     """
-    shrinker = _Shrinker(program, still_fails, time.monotonic() + seconds)
+    shrinker = _Shrinker(program, still_fails, time.monotonic() + seconds, values)
     try:
         if diverged_at is not None:
             shrinker.accepts(Program(program.steps[: diverged_at + 1]))
@@ -55,6 +61,7 @@ class _Shrinker:
     best: Program
     still_fails: StillFails
     deadline: float
+    values: bool
 
     def run(self) -> None:
         before: Program | None = None
@@ -67,7 +74,8 @@ class _Shrinker:
             for simplify in (_with_plainer_steps, _with_plain_names):
                 while self._accepts_any(simplify(self.best)):
                     pass
-            self._simplify_messages()
+            if self.values:
+                self._simplify_messages()
 
     def accepts(self, candidate: Program) -> bool:
         """Whether a candidate still fails; then it is the new best."""
@@ -218,9 +226,21 @@ def _plainer_step(step: Step) -> Iterator[Step]:
 
 
 def _plainer_message(message: Any) -> Iterator[Any]:
-    """Plainer messages of the same class: a field at its default, or a plainer value in a field."""
-    if not isinstance(message, BaseMessage):
-        return
+    """Plainer messages that are valid: one that could not have been made says nothing about a history."""
+    if isinstance(message, BaseMessage):
+        yield from filter(_is_valid, _plainer_candidates(message))
+
+
+def _is_valid(message: BaseMessage) -> bool:
+    try:
+        again = type(message)(**{name: value for name, value in fields_of(message).items() if name != "type"})
+    except (TypeError, ValueError):
+        return False
+    return same_value(message, again)
+
+
+def _plainer_candidates(message: BaseMessage) -> Iterator[BaseMessage]:
+    """A field at its default, or a plainer value in a field."""
     if not (type(message) in (HumanMessage, AIMessage) and _is_plain(message)):
         yield HumanMessage("m1")
     for name, value in fields_of(message).items():

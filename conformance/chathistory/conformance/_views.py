@@ -31,7 +31,8 @@ def equal(view: View, expected: Any, observed: Any) -> bool:
         case "label":
             return label_of(expected) == label_of(observed)
         case "content":
-            return same_value(content_of(expected), content_of(observed))
+            ours, theirs = content_of(expected), content_of(observed)
+            return type(ours) is type(theirs) and bool(ours == theirs)
         case "loose":
             return _loose(expected) == _loose(observed)
     return same_value(expected, observed, key_order=view == "key order")

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from chathistory.adapters.sqlite._failures import NotYourTurnError, Patience, is_missing_table
 from chathistory.adapters.sqlite._steps import drive, execute
-from chathistory.adapters.sqlite._table import Operation, Rows, Statement, Table
+from chathistory.adapters.sqlite._table import Operation, Rows, Sql, Statement, Table
 
 _SAVEPOINT = '"chathistory"'
 
@@ -28,7 +28,7 @@ class BorrowedConnection:
         self._connection = connection
         self._process = os.getpid()
         self._turn = threading.Lock()
-        self._ready: set[Table] = set()
+        self._ready: dict[Table, Sql] = {}
 
     def run(self, operation: Operation, timeout: float) -> Rows:
         """Carry out an operation wholly or not at all.
@@ -48,7 +48,7 @@ class BorrowedConnection:
             if not is_missing_table(error):
                 raise
             # Made within a transaction that the caller has rolled back since: make it again, once.
-            self._ready.discard(operation.table)
+            self._ready.pop(operation.table, None)
             return self._attempt(operation)
         finally:
             self._turn.release()
@@ -73,18 +73,17 @@ class BorrowedConnection:
             )
 
     def _attempt(self, operation: Operation) -> Rows:
-        if operation.table not in self._ready:
-            drive(operation.table.prepare(), self._execute)
-            self._ready.add(operation.table)
-        if not operation.writes:
-            return self._execute(operation.statements[0])
-        return self._within_savepoint(operation)
+        sql = self._ready.get(operation.table)
+        if sql is None:
+            sql = self._ready[operation.table] = drive(operation.table.prepare(), self._execute)
+        statements = operation.statements(sql)
+        return self._within_savepoint(statements) if operation.writes else self._execute(statements[0])
 
-    def _within_savepoint(self, operation: Operation) -> Rows:
+    def _within_savepoint(self, statements: list[Statement]) -> Rows:
         self._execute((f"SAVEPOINT {_SAVEPOINT}", ()))
         try:
             rows: Rows = []
-            for statement in operation.statements:
+            for statement in statements:
                 rows = self._execute(statement)
             self._execute((f"RELEASE {_SAVEPOINT}", ()))
         except BaseException:

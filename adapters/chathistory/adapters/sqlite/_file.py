@@ -30,7 +30,7 @@ from chathistory.adapters.sqlite._failures import (
 )
 from chathistory.adapters.sqlite._loops import Connection, FileIdentity, LoopState, LoopWorkers
 from chathistory.adapters.sqlite._steps import adrive, drive, execute
-from chathistory.adapters.sqlite._table import Operation, Rows, Table
+from chathistory.adapters.sqlite._table import Operation, Rows, Sql, Statement, Table
 from chathistory.adapters.sqlite._worker import Worker
 
 _MOST_CONNECTIONS = 8
@@ -63,7 +63,7 @@ class FileDatabase:
         self._file: FileIdentity | None = None
         self._lent_or_idle: set[Connection] = set()
         self._idle: list[Connection] = []
-        self._ready: set[Table] = set()
+        self._ready: dict[Table, Sql] = {}
         self._loops = LoopWorkers(self._open_connection, self._current_file)
 
     def connections(self) -> list[Connection]:
@@ -96,13 +96,15 @@ class FileDatabase:
             time.sleep(pause)
 
     def _attempt(self, operation: Operation, connection: Connection) -> Rows:
-        if operation.table not in self._ready:
-            drive(operation.table.prepare(), lambda statement: execute(connection, statement))
-            self._ready.add(operation.table)
+        sql = self._ready.get(operation.table)
+        if sql is None:
+            sql = drive(operation.table.prepare(), lambda statement: execute(connection, statement))
+            self._ready[operation.table] = sql
+        statements = operation.statements(sql)
         with self._table_in_doubt(operation.table):
-            if len(operation.statements) == 1:
-                return execute(connection, operation.statements[0])
-            return _transaction(connection, operation)
+            return (
+                execute(connection, statements[0]) if len(statements) == 1 else _all(connection, statements)
+            )
 
     async def arun(self, operation: Operation, timeout: float) -> Rows:
         """The async form of `run`, for operations of one statement.
@@ -125,10 +127,10 @@ class FileDatabase:
             await asyncio.sleep(pause)
 
     async def _aattempt(self, operation: Operation, worker: Worker) -> Rows:
-        if operation.table not in self._ready:
-            await adrive(operation.table.prepare(), worker.run)
-            self._ready.add(operation.table)
-        (statement,) = operation.statements
+        sql = self._ready.get(operation.table)
+        if sql is None:
+            sql = self._ready[operation.table] = await adrive(operation.table.prepare(), worker.run)
+        (statement,) = operation.statements(sql)
         with self._table_in_doubt(operation.table):
             return await worker.run(statement)
 
@@ -139,7 +141,7 @@ class FileDatabase:
             yield
         except sqlite3.OperationalError as error:
             if is_missing_table(error):
-                self._ready.discard(table)
+                self._ready.pop(table, None)
             raise
 
     @contextmanager
@@ -224,11 +226,11 @@ class FileDatabase:
         self._close_connections(idle)
 
 
-def _transaction(connection: sqlite3.Connection, operation: Operation) -> Rows:
+def _all(connection: sqlite3.Connection, statements: list[Statement]) -> Rows:
     """Several statements as one; whoever lent the connection rolls back what is not committed."""
     execute(connection, ("BEGIN IMMEDIATE", ()))
     rows: Rows = []
-    for statement in operation.statements:
+    for statement in statements:
         rows = execute(connection, statement)
     execute(connection, ("COMMIT", ()))
     return rows

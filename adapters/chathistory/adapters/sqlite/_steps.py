@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from chathistory.adapters.sqlite._table import Rows, Statement, Steps
+from chathistory.adapters.sqlite._table import Rows, Sql, Statement, Steps
 
 
 def execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
@@ -20,7 +20,7 @@ def execute(connection: sqlite3.Connection, statement: Statement) -> Rows:
         cursor.close()
 
 
-def drive(steps: Steps, run: Callable[[Statement], Rows]) -> None:
+def drive(steps: Steps, run: Callable[[Statement], Rows]) -> Sql:
     """Run the statements that the steps ask for, and hand them their rows, or throw them their errors."""
 
     def outcome_of(statement: Statement) -> Rows | sqlite3.Error:
@@ -29,12 +29,13 @@ def drive(steps: Steps, run: Callable[[Statement], Rows]) -> None:
         except sqlite3.Error as error:
             return error
 
-    statement = next(steps, None)
-    while statement is not None:
-        statement = _advance(steps, outcome_of(statement))
+    step: Statement | Sql = next(steps)
+    while not isinstance(step, Sql):
+        step = _next(steps, outcome_of(step))
+    return step
 
 
-async def adrive(steps: Steps, run: Callable[[Statement], Awaitable[Rows]]) -> None:
+async def adrive(steps: Steps, run: Callable[[Statement], Awaitable[Rows]]) -> Sql:
     """The async form of `drive`."""
 
     async def outcome_of(statement: Statement) -> Rows | sqlite3.Error:
@@ -43,13 +44,16 @@ async def adrive(steps: Steps, run: Callable[[Statement], Awaitable[Rows]]) -> N
         except sqlite3.Error as error:
             return error
 
-    statement = next(steps, None)
-    while statement is not None:
-        statement = _advance(steps, await outcome_of(statement))
+    step: Statement | Sql = next(steps)
+    while not isinstance(step, Sql):
+        step = _next(steps, await outcome_of(step))
+    return step
 
 
-def _advance(steps: Steps, outcome: Rows | sqlite3.Error) -> Statement | None:
+def _next(steps: Steps, outcome: Rows | sqlite3.Error) -> Statement | Sql:
+    """The next statement, or the result once there is none."""
     try:
         return steps.throw(outcome) if isinstance(outcome, sqlite3.Error) else steps.send(outcome)
-    except StopIteration:
-        return None
+    except StopIteration as stop:
+        result: Sql = stop.value
+        return result

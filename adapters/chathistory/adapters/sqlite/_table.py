@@ -9,18 +9,18 @@ The layout is that of langchain-community's `SQLChatMessageHistory`, and both cl
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from chathistory.adapters.sqlite._failures import is_busy
 
 Statement: TypeAlias = tuple[str, tuple[str, ...]]
 Rows: TypeAlias = list[tuple[Any, ...]]
-Steps: TypeAlias = Generator[Statement, Rows, None]
-
+Part: TypeAlias = tuple[Literal["read", "add", "clear"], tuple[str, ...]]
 
 # These answer in numbers, since a connection of the caller may turn texts into anything.
 _FIND = "SELECT type = 'table', name = ?1 FROM main.sqlite_master WHERE name = ?1 COLLATE NOCASE"
@@ -30,8 +30,48 @@ _COLUMN = (
     "instr(upper(type), 'CLOB') OR instr(upper(type), 'TEXT') OR instr(upper(type), 'BLOB'))) "
     "FROM pragma_table_info(?1, 'main') WHERE name = ?2 COLLATE NOCASE"
 )
-# Tables of these names would stand in the way of the functions used here.
-_RESERVED = ("json_each", "pragma_table_info")
+# Tables of these names would stand in the way of SQLite, of the functions used here, or of `Table.spelt_out`.
+_RESERVED = re.compile(
+    r"sqlite_.*|json_each|pragma_table_info|.* \(case [0-9a-f]+\)", re.IGNORECASE | re.DOTALL
+)
+
+
+class Sql:
+    """The statements for one table of the database.
+
+    Args:
+        name: its name there.
+        column: the column of the session ids.
+    """
+
+    def __init__(self, name: str, column: str) -> None:
+        self.name = name
+        table, session = _quoted(name), _quoted(column)
+        # Columns are qualified: SQLite reads a quoted name that it doesn't know as a string.
+        where = f"t.{session} = ?1 COLLATE BINARY"
+        self.create = (
+            f"CREATE TABLE IF NOT EXISTS main.{table} "
+            f'("id" INTEGER NOT NULL, {session} TEXT, "message" TEXT, PRIMARY KEY ("id"))'
+        )
+        self.create_index = (
+            f"CREATE INDEX IF NOT EXISTS main.{_quoted(f'ix_{name}_{column}')} "
+            f"ON {table} ({session} COLLATE BINARY)"
+        )
+        # As a blob, whatever text_factory the connection has, and though the text be no UTF-8.
+        self.read = (
+            'SELECT +t."id", CAST(t."message" AS BLOB) '  # noqa: S608 -- names are quoted
+            f'FROM main.{table} AS t WHERE {where} ORDER BY t."id"'
+        )
+        self.clear = f"DELETE FROM main.{table} AS t WHERE {where}"  # noqa: S608 -- names are quoted
+        # Ids are given here: SQLite itself picks them at random once the largest is used up (CON-3).
+        self.add = (
+            f'INSERT INTO main.{table} ("id", {session}, "message") '  # noqa: S608 -- names are quoted
+            f'SELECT (SELECT coalesce(max("id"), 0) FROM main.{table}) + j.key + 1, ?1, j.value '
+            "FROM json_each(?2) AS j"
+        )
+
+
+Steps: TypeAlias = Generator[Statement, Rows, Sql]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +81,25 @@ class Operation:
     Attributes:
         table: the table, which the store makes ready first.
         verb: what was to be done, for errors.
-        statements: carried out wholly or not at all; the rows of the last are the result.
+        parts: carried out wholly or not at all; the rows of the last are the result.
         writes: whether it needs the write lock.
     """
 
     table: Table
     verb: str
-    statements: tuple[Statement, ...]
+    parts: tuple[Part, ...]
     writes: bool = True
+
+    def statements(self, sql: Sql) -> list[Statement]:
+        """The operation in the words of a table that has been made ready."""
+        return [(getattr(sql, name), parameters) for name, parameters in self.parts]
 
 
 class Table:
-    """The statements for one table.
+    """A table as it is named by users: exactly, though SQLite takes names for one that differ only by case.
 
     Args:
-        name: the table; any text that SQLite takes for a name.
+        name: any text that SQLite takes for a name.
         column: the column of the session ids.
 
     Raises:
@@ -68,52 +112,28 @@ class Table:
         _check_name(column, "session_id_field_name")
         if column.lower() in ("id", "message"):
             raise ValueError(f"session_id_field_name: {column!r} is the name of another column of the table")
-        if name.lower().startswith("sqlite_") or name.lower() in _RESERVED:
-            raise ValueError(f"table_name: {name!r} is reserved by SQLite")
-        self.name, self.column = name, column
-        self._table = _quoted(name)
-        self._create = (
-            f"CREATE TABLE IF NOT EXISTS main.{self._table} "
-            f'("id" INTEGER NOT NULL, {_quoted(column)} TEXT, "message" TEXT, PRIMARY KEY ("id"))'
-        )
-        self._create_index = (
-            f"CREATE INDEX IF NOT EXISTS main.{_quoted(f'ix_{name}_{column}')} "
-            f"ON {self._table} ({_quoted(column)} COLLATE BINARY)"
-        )
-        # Columns are qualified: SQLite reads a quoted name that it doesn't know as a string.
-        where = f"t.{_quoted(column)} = ?1 COLLATE BINARY"
-        # As a blob, whatever text_factory the connection has, and though the text be no UTF-8.
-        self._read = (
-            f'SELECT +t."id", CAST(t."message" AS BLOB) FROM main.{self._table} AS t '  # noqa: S608 -- quoted
-            f'WHERE {where} ORDER BY t."id"'
-        )
-        self._clear = f"DELETE FROM main.{self._table} AS t WHERE {where}"  # noqa: S608 -- quoted
-        # Ids are given here: SQLite itself picks them at random once the largest is used up (CON-3).
-        self._add = (
-            f'INSERT INTO main.{self._table} ("id", {_quoted(column)}, "message") '  # noqa: S608 -- quoted
-            f'SELECT (SELECT coalesce(max("id"), 0) FROM main.{self._table}) + j.key + 1, ?1, j.value '
-            "FROM json_each(?2) AS j"
-        )
+        if _RESERVED.fullmatch(name):
+            raise ValueError(f"table_name: {name!r} is reserved")
+        self.name, self._column = name, column
+        self._plain = Sql(name, column)
+        self._spelt_out = Sql(spelt_out(name), column)
 
     def read(self, session_id: str) -> Operation:
         """Rows of id and message, in the order in which they were added."""
-        return Operation(self, "read", ((self._read, (session_id,)),), writes=False)
+        return Operation(self, "read", (("read", (session_id,)),), writes=False)
 
     def add(self, session_id: str, texts: Sequence[str]) -> Operation:
         """Append a batch."""
-        return Operation(self, "add to", (self._insert(session_id, texts),))
+        return Operation(self, "add to", (("add", (session_id, json.dumps(texts))),))
 
     def clear(self, session_id: str) -> Operation:
         """Remove everything of the session."""
-        return Operation(self, "clear", ((self._clear, (session_id,)),))
+        return Operation(self, "clear", (("clear", (session_id,)),))
 
     def replace(self, session_id: str, texts: Sequence[str]) -> Operation:
         """Remove everything of the session and append a batch, as one."""
-        insert = (self._insert(session_id, texts),) if texts else ()
-        return Operation(self, "replace", ((self._clear, (session_id,)), *insert))
-
-    def _insert(self, session_id: str, texts: Sequence[str]) -> Statement:
-        return (self._add, (session_id, json.dumps(texts)))
+        add = self.add(session_id, texts).parts if texts else ()
+        return Operation(self, "replace", (*self.clear(session_id).parts, *add))
 
     def prepare(self) -> Steps:
         """Make table and index if they are missing, and check that the table can keep what it is given.
@@ -121,27 +141,52 @@ class Table:
         Yields statements and is sent their rows, or thrown their errors, so that sync and async stores share
         it. Each step may be repeated, by this or another process, at any time (CON-5).
 
+        Returns:
+            The statements for the table.
+
         Raises:
             sqlite3.Error: if the table has other columns, or would alter session ids.
         """
-        yield self._create, ()
-        _check_name_found(self.name, (yield _FIND, (self.name,)))
-        for column in ("id", self.column, "message"):
-            if not (yield _COLUMN, (self.name, column)):
+        sql = yield from self._made()
+        for column in ("id", self._column, "message"):
+            if not (yield _COLUMN, (sql.name, column)):
                 raise sqlite3.OperationalError(f"the table exists, but has no column {column!r}")
-        _check_type(self.column, (yield _COLUMN, (self.name, self.column)))
+        _check_type(self._column, (yield _COLUMN, (sql.name, self._column)))
         try:
-            yield self._create_index, ()
+            yield sql.create_index, ()
         except sqlite3.OperationalError as error:
             # Without an index reads are slow, but right; the database may be read-only, the name taken.
             if is_busy(error):
                 raise
+        return sql
+
+    def _made(self) -> Steps:
+        """Make the table if it is missing, under another name if its own is taken but for the case (ISO-6)."""
+        if (yield _FIND, (self._spelt_out.name,)):
+            return self._spelt_out
+        yield self._plain.create, ()
+        for is_table, is_same in (yield _FIND, (self.name,)):
+            if not is_same:
+                yield self._spelt_out.create, ()
+                return self._spelt_out
+            if not is_table:
+                raise sqlite3.OperationalError("there is a view of that name")
+        return self._plain
 
 
 @lru_cache(maxsize=256)
 def table_named(name: str, column: str) -> Table:
     """The table of that name; handles are opened by the thousand, its texts are made once."""
     return Table(name, column)
+
+
+def spelt_out(name: str) -> str:
+    """A name that tells the case of its letters where SQLite ignores it: one bit for each capital of ASCII.
+
+    It is used for a table whose plain name is taken by one that differs only by case.
+    """
+    capitals = sum(1 << place for place, letter in enumerate(name) if "A" <= letter <= "Z")
+    return f"{name} (case {capitals:x})"
 
 
 def _check_name(name: str, argument: str) -> None:
@@ -157,17 +202,6 @@ def _check_name(name: str, argument: str) -> None:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _check_name_found(name: str, found: Rows) -> None:
-    """Refuse a view, and a table that only SQLite takes for the one named (ISO-6)."""
-    for is_table, is_same in found:
-        if not is_table:
-            raise sqlite3.OperationalError("there is a view of that name")
-        if not is_same:
-            raise sqlite3.OperationalError(
-                f"there is a table whose name differs from {name!r} only by case; SQLite takes both for one"
-            )
 
 
 def _check_type(column: str, found: Rows) -> None:

@@ -159,9 +159,7 @@ class _Living:
                 raise sqlite3.ProgrammingError("the interpreter is shutting down")
             self._workers.add(worker)
             if self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._watch, name="chathistory-exit", daemon=True
-                )
+                self._watcher = threading.Thread(target=self._watch, name="chathistory-exit", daemon=True)
                 self._watcher.start()
 
     def discard(self, worker: Worker) -> bool:

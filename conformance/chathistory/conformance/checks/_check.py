@@ -47,6 +47,7 @@ class Check:
         draws: where further programs come from.
         controls: programs that must *not* fail for a failure to be this clause's: the same without what the
             clause is about. A failure that its control shares is left to the clause it belongs to.
+        control_lens: what of the controls is judged, if it is not the same.
         needs: why a backend can't be checked for this clause, or "".
         modes: the modes its programs need: a check of "async" ones is left out for backends without.
         baseline: whether what sessions hold at first may be their beginning; False where it must be nothing.
@@ -61,6 +62,7 @@ class Check:
     cases: Callable[[Effort], Iterable[Program]] = _no_programs
     draws: SearchStrategy[Program] | None = None
     controls: Callable[[Program], Iterable[Program]] = _no_controls
+    control_lens: Lens | None = None
     needs: Callable[[Backend], str] = _needs_nothing
     modes: frozenset[Mode] = frozenset({"sync"})
     baseline: bool = True

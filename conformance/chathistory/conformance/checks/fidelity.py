@@ -13,6 +13,7 @@ from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fie
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
 from chathistory.conformance._payloads import (
+    CONTAINERS,
     CONTENTS,
     KEY_ORDERS,
     LOOKALIKES,
@@ -28,7 +29,17 @@ from chathistory.conformance.checks._check import A, Check, fresh_read, opened, 
 from chathistory.conformance.strategies import contents, messages
 from chathistory.reference import MESSAGE_CLASSES, fields_of
 
-_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_]{1,40}")
+_PLAIN_TEXT = re.compile(r"(?!null|true|false|none|nan|inf)[A-Za-z_][A-Za-z0-9_]{0,40}", re.IGNORECASE)
+
+# Values whose keys are the point, and so a matter of text.
+_TEXTUAL = tuple(value for value in CONTAINERS if value.name.startswith("key"))
+
+# Values that look like serialised objects, and so are a matter of VAL-7.
+_LIKE_OBJECTS = tuple(
+    value for value in CONTAINERS if value.name.startswith("lc") or "DynamoDB" in value.name
+)
+
+_FILLED = {"key": "value"}
 
 _ROLES = ("user", "human", "assistant", "ai", "system", "tool", "function", "developer", "m1")
 
@@ -66,7 +77,11 @@ def _every_class(_effort: Effort) -> Iterator[Program]:
 
 
 def _every_content(_effort: Effort) -> Iterator[Program]:
-    values = [content.value for content in CONTENTS]
+    values = [
+        _without_hollow(plain_value(content.value)) if isinstance(content.value, list) else content.value
+        for content in CONTENTS
+        if "lc" not in content.name
+    ]
     yield _kept(HumanMessage(content=value) for value in values)
     yield _kept(AIMessage(content=value) for value in values)
     yield _kept(ToolMessage(content=value, tool_call_id="1") for value in values)
@@ -93,6 +108,15 @@ def plain_value(value: Any) -> Any:
     return value
 
 
+def _without_hollow(value: Any) -> Any:
+    """The content with nothing empty inside its blocks; that is VAL-4's business."""
+    if isinstance(value, list):
+        return [_without_hollow(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_hollow(item) for key, item in value.items() if item not in (None, [], {})}
+    return value
+
+
 def _with_plain_values(message: BaseMessage, kinds: tuple[type, ...] = (str, float, int)) -> BaseMessage:
     fixed = ("type", "status", "chunk_position", "tool_call_chunks")
     fields = {
@@ -100,6 +124,30 @@ def _with_plain_values(message: BaseMessage, kinds: tuple[type, ...] = (str, flo
         for name, value in fields_of(message).items()
     }
     return type(message)(**{name: value for name, value in fields.items() if name != "type"})
+
+
+def _with_plain_fields(message: BaseMessage) -> BaseMessage:
+    """Plain values, and no None and nothing empty inside the fields."""
+    plain = _with_plain_values(message)
+    for name, value in fields_of(plain).items():
+        if isinstance(value, dict) and name != "usage_metadata":
+            setattr(plain, name, _without_hollow(value))
+        elif isinstance(value, list) and name != "content":
+            calls = [
+                {key: _FILLED if item == {} else "x1" if item is None else item for key, item in call.items()}
+                for call in value
+            ]
+            setattr(plain, name, [{**call, "index": 0} if "index" in call else call for call in calls])
+    return plain
+
+
+def _changed_in_place() -> Iterator[BaseMessage]:
+    """Messages whose fields were filled after they were made, which pydantic does not count as set."""
+    human, ai = HumanMessage(content="m1"), AIMessage(content="m2")
+    human.additional_kwargs["key"] = "value"
+    human.response_metadata["key"] = "value"
+    ai.tool_calls.append({"name": "f", "args": {"at": "home"}, "id": "call_1", "type": "tool_call"})
+    yield from (human, ai)
 
 
 def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
@@ -111,24 +159,31 @@ def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
 
 
 def _every_field(_effort: Effort) -> Iterator[Program]:
+    yield _kept(_changed_in_place())
     for cls in MESSAGE_CLASSES:
         values = optional_fields(cls)
         batch = [build(cls, **{name: value}) for name, options in values.items() for value in options]
         batch.append(build(cls, **{name: options[0] for name, options in values.items()}))
-        yield _kept(_with_plain_values(message) for message in batch)
-        yield program(
-            opened(A), Add(1, tuple(_with_plain_values(message) for message in batch[-4:])), Read(1)
-        )
+        yield _kept(map(_with_plain_fields, batch))
+        yield program(opened(A), Add(1, tuple(map(_with_plain_fields, batch[-4:]))), Read(1))
 
 
 def _every_number(_effort: Effort) -> Iterator[Program]:
+    for cls in MESSAGE_CLASSES:
+        yield _kept(
+            build(cls, **{name: value}) for name, values in optional_fields(cls).items() for value in values
+        )
     for place in _PLACES.values():
-        yield from _in_chunks((place(value.value) for value in NUMBERS), 30)
+        yield from _in_chunks(
+            (place(value.value) for value in NUMBERS if value not in _TEXTUAL + _LIKE_OBJECTS), 30
+        )
 
 
 def _every_text(_effort: Effort) -> Iterator[Program]:
     texts = [text for text in TEXTS if text not in LOOKALIKES]
     yield from _texts_everywhere([text.value for text in texts if len(text.value) < 1_000])
+    for place in _PLACES.values():
+        yield _kept(place(value.value) for value in _TEXTUAL)
     yield _kept(HumanMessage(content=text.value) for text in texts if len(text.value) >= 1_000)
 
 
@@ -225,6 +280,7 @@ CHECKS = (
         name="read returns every class as it was",
         lens=Lens(view="class"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_every_class,
     ),
     Check(
@@ -232,22 +288,29 @@ CHECKS = (
         name="read returns every content as it was",
         lens=Lens(view="content"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_every_content,
-        draws=_drawn(contents().map(lambda value: HumanMessage(content=plain_value(value)))),
+        draws=_drawn(
+            contents()
+            .filter(lambda value: "'lc'" not in repr(value))
+            .map(lambda value: HumanMessage(content=_without_hollow(plain_value(value))))
+        ),
     ),
     Check(
         clause="VAL-3",
         name="read returns every field as it was",
         lens=Lens(view="loose"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_every_field,
-        draws=_drawn(messages().map(_with_plain_values)),
+        draws=_drawn(messages().map(_with_plain_fields)),
     ),
     Check(
         clause="VAL-4",
         name="read returns every value with its type",
         lens=Lens(view="full"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_every_number,
         draws=_drawn(messages().map(lambda message: _with_plain_values(message, (str,)))),
     ),
@@ -256,6 +319,7 @@ CHECKS = (
         name="read returns every text as it was",
         lens=Lens(view="full"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_every_text,
         draws=_drawn(messages(hard=True).map(lambda message: _with_plain_values(message, (float, int)))),
     ),
@@ -264,6 +328,7 @@ CHECKS = (
         name="add refuses what it can't keep",
         lens=Lens(view="full"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_unstorable,
     ),
     Check(
@@ -271,6 +336,7 @@ CHECKS = (
         name="read returns data, never what it looks like",
         lens=Lens(view="full"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_lookalikes,
     ),
     Check(
@@ -278,6 +344,7 @@ CHECKS = (
         name="read returns keys in their order",
         lens=Lens(view="key order"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_key_orders,
         draws=st.lists(messages(), min_size=1, max_size=4).map(_batch_of),
     ),
@@ -286,6 +353,7 @@ CHECKS = (
         name="read never fails on what was accepted",
         lens=Lens(view="readable"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_readable,
         draws=_drawn(messages(hard=True)),
     ),
@@ -294,6 +362,7 @@ CHECKS = (
         name="add keeps or refuses unusual values",
         lens=Lens(view="full"),
         controls=with_plain_messages,
+        control_lens=Lens(),
         cases=_unusual,
     ),
 )

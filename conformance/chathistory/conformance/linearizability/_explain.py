@@ -59,12 +59,21 @@ def _contradiction(case: Case, judge: Judge) -> Violation:
     """The core of a history that no detector knows."""
     suspects = Suspects(case.session, judge)
     core = suspects.core()
-    simpler = (
-        _two_calls(case, core) or _from_the_start(case, core) or _without_one_write(case, suspects, core)
-    )
-    return simpler or case.violation(
-        "not linearizable", core[:_MOST_CALLS], _messages_of(case, core), _facts(case, core, suspects.in_time)
-    )
+    simpler = _two_calls(case, core) or _from_the_start(case, core)
+    return simpler or _without_one_write(case, suspects, core) or _unnamed(case, suspects, core)
+
+
+def _unnamed(case: Case, suspects: Suspects, core: list[int]) -> Violation:
+    """A core for which there is no name."""
+    shown = _shown(suspects, core)
+    messages = dict.fromkeys(message for number in shown for message in case.calls[number].added)
+    return case.violation("not linearizable", shown, messages, _facts(case, suspects, core))
+
+
+def _shown(suspects: Suspects, core: list[int]) -> list[int]:
+    """The calls of a core that are shown: with all clears that are near if there is room, or the first few."""
+    whole = sorted({*core, *suspects.clears})
+    return whole if len(whole) <= _MOST_CALLS else core[:_MOST_CALLS]
 
 
 def _two_calls(case: Case, core: list[int]) -> Violation | None:
@@ -98,34 +107,28 @@ def _from_the_start(case: Case, core: list[int]) -> Violation | None:
 
 def _without_one_write(case: Case, suspects: Suspects, core: list[int]) -> Violation | None:
     """An acknowledged clear, or write that nobody read, but for which everything could be explained."""
-    read, minimal = {message for group in case.groups for message in group.content}, suspects.in_time
+    read = {message for group in case.groups for message in group.content}
     for number in core[:_MOST_CALLS]:
         call = case.calls[number]
         in_sight = call.kind == "read" or not read.isdisjoint(call.added)
         if in_sight or not case.session.certain(number) or not suspects.explained_without(number):
             continue
         text = f"{case.name(number)} was acknowledged, but everything that was read can only be explained if "
-        text += f"it never happened. {_facts(case, core, minimal)}"
+        text += f"it never happened. {_facts(case, suspects, core)}"
         anomaly: Anomaly = "lost add" if call.added else "clear undone"
-        return case.violation(anomaly, core[:_MOST_CALLS], call.added, text)
+        return case.violation(anomaly, _shown(suspects, core), call.added, text)
     return None
 
 
-def _messages_of(case: Case, core: list[int]) -> list[str]:
-    """The messages that a core speaks of."""
-    return list(
-        dict.fromkeys(message for number in core[:_MOST_CALLS] for message in case.calls[number].added)
-    )
-
-
-def _facts(case: Case, core: list[int], minimal: bool) -> str:
+def _facts(case: Case, suspects: Suspects, core: list[int]) -> str:
     """What the calls of a core say, each in a few words."""
-    facts = "; ".join(_fact(case, number) for number in core[:_MOST_CALLS])
+    shown = _shown(suspects, core)
+    facts = "; ".join(_fact(case, number) for number in shown)
+    if len(shown) == 1 and suspects.in_time:
+        return f"{facts}, and no outcome and order of the other calls, whenever they happened, explains that."
     more = "" if len(core) <= _MOST_CALLS else f" (and {len(core) - _MOST_CALLS:,} more)"
     text = f"No order of these calls, true to when they began and ended, explains them: {facts}{more}."
-    if len(core) == 1 and minimal:
-        return f"{facts}, and no outcome and order of the other calls, whenever they happened, explains that."
-    return f"{text} Leave any one of them out, and the others can be explained." if minimal else text
+    return f"{text} Without any one of the reads, the others can be explained." if suspects.in_time else text
 
 
 def _fact(case: Case, number: int) -> str:

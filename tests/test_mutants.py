@@ -1,0 +1,45 @@
+"""The suite fails what it should, names the clause, and fails nothing that is right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from tests.mutants import MUTANTS, ODD
+from tests.mutants._planted import Mutant, Odd
+
+from chathistory.conformance import check
+from chathistory.conformance._report import EFFORTS, Report
+
+SEARCH = replace(EFFORTS["quick"], examples=20, shrink_seconds=0.2, timeout=4.0)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """Some of these histories log noisily, which is allowed and not worth reading."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def broken(report: Report) -> list[str]:
+    """The clauses with a counterexample, in their order."""
+    return [result.id for result in report.clauses if result.counterexample is not None]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_defect_is_caught_by_a_clause_of_its_own(mutant: Mutant) -> None:
+    """One of the clauses that may rightly be named finds it."""
+    report = check(mutant.make(), clauses=mutant.clauses, configuration=replace(SEARCH, exitfirst=True))
+    assert broken(report), mutant.story
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+def test_a_correct_history_is_not_failed(odd: Odd) -> None:
+    """However odd it is; a legacy one fails what is expected of it, and nothing else."""
+    report = check(odd.make(), configuration=EFFORTS["quick"])
+    failed = [result.id for result in report.with_outcome("failed", "stale", "undecided")]
+    assert failed == [clause for clause in failed if clause in odd.expected_failures]
+    assert set(odd.expected_failures) <= set(broken(report))
