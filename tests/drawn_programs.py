@@ -62,9 +62,7 @@ def texts() -> SearchStrategy[str]:
 
 def scalars() -> SearchStrategy[Any]:
     """Values without others inside, those that JSON has and those that it has not."""
-    offsets = st.integers(-1439, 1439).map(
-        lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
-    )
+    offsets = st.integers(-1439, 1439).map(lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes)))
     return st.one_of(
         texts(),
         st.none() | st.booleans(),
@@ -110,9 +108,7 @@ def values() -> SearchStrategy[Any]:
 @st.composite
 def _unchecked(draw: st.DrawFn, inner: SearchStrategy[Any]) -> BaseMessage:
     """A message of any class with any values in any fields, valid or not."""
-    cls = draw(
-        st.sampled_from(cast("list[type[BaseMessage]]", [*MESSAGE_CLASSES, OddMessage, TaggedHumanMessage]))
-    )
+    cls = draw(st.sampled_from(cast("list[type[BaseMessage]]", [*MESSAGE_CLASSES, OddMessage, TaggedHumanMessage])))
     names = draw(st.lists(st.sampled_from([*cls.model_fields, *_EXTRA_NAMES]), max_size=3, unique=True))
     return message_of(cls, {"content": draw(texts()), **{name: draw(inner) for name in names}})
 
@@ -130,9 +126,10 @@ def items(draw: st.DrawFn, smallest: int = 0) -> tuple[Any, ...]:
     """What stands where messages belong; at times an object twice, a series, or what is no message."""
     item: SearchStrategy[Any] = messages() | st.sampled_from([None, "text", 1]) | values()
     drawn: list[Any] = draw(st.lists(item, min_size=smallest, max_size=3))
-    if drawn and draw(st.booleans()):
+    shares, extends = draw(st.booleans()), draw(st.booleans())
+    if drawn and shares:
         drawn.insert(draw(st.integers(0, len(drawn))), drawn[0])
-    if draw(st.booleans()):
+    if extends:
         start, count = draw(st.integers(0, 9)), draw(st.integers(0, 12))
         odd = draw(st.sampled_from([HumanMessage, AIMessage]))
         tail = draw(st.sampled_from(["", " ", "é{", "x" * 300]))
@@ -142,9 +139,7 @@ def items(draw: st.DrawFn, smallest: int = 0) -> tuple[Any, ...]:
 
 def templates() -> SearchStrategy[str]:
     """Templates of session ids."""
-    parts = st.sampled_from(
-        ["{run}", "{number}", "a", "{", "}", "é", '"', "\\", "\ud800", "x" * 300, "{run}" * 60]
-    )
+    parts = st.sampled_from(["{run}", "{number}", "a", "{", "}", "é", '"', "\\", "\ud800", "x" * 300, "{run}" * 60])
     return st.lists(parts, max_size=4).map("".join)
 
 

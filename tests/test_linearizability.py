@@ -165,6 +165,8 @@ def test_what_a_session_held_before_counts(line: str, initial: str, anomaly: str
         ("1+a 1+b 1rba", "read out of order"),
         ("1+ab~ 1rab", "message from nowhere"),
         ("1+a~ 1ra", "message from nowhere"),
+        ("1! 1+ab 1rba", "read out of order"),
+        ("1! 1+ab? 1rba", "read out of order"),
         ("1+abc 1! 1rc", "clear undone"),
         ("1+ab 1! 1+c 1rac", "resurrected after clear"),
     ],
@@ -375,9 +377,7 @@ def test_a_pool_keeps_apart_what_disagrees() -> None:
     assert [tuple(each) for each in [pool.share(text) for text in seen]] == [tuple(text) for text in seen]
 
 
-@pytest.mark.parametrize(
-    "line", ["1+a 1ra 1+b 1rab", "1+a 1ra 1+b 1ra", "1+a 1! 1+b 1rb", "1+a 1+b 1rab 1rb"]
-)
+@pytest.mark.parametrize("line", ["1+a 1ra 1+b 1rab", "1+a 1ra 1+b 1ra", "1+a 1! 1+b 1rb", "1+a 1+b 1rab 1rb"])
 def test_it_makes_no_difference_how_reads_are_stored(line: str) -> None:
     """As tuples, or as prefixes of one log or of several."""
     plain = history(line)

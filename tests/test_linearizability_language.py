@@ -111,8 +111,7 @@ def results(steps: list[Step], initial: tuple[str, ...] = ()) -> set[tuple[tuple
     """
     count = len(steps)
     before = [
-        sum(1 << other for other in range(count) if steps[other].end < steps[this].start)
-        for this in range(count)
+        sum(1 << other for other in range(count) if steps[other].end < steps[this].start) for this in range(count)
     ]
     optional = sum(1 << this for this in range(count) if not steps[this].certain)
     reads = [this for this in range(count) if steps[this].kind == "read"]

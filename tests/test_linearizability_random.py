@@ -97,9 +97,7 @@ def correct_histories(count: int, seed: int) -> Iterator[EventHistory]:
     for number in range(count):
         rng = random.Random(seed + number)
         drawn = Drawn(rng, content=rng.choice(((), (), ("old",), ("old", "older"))))
-        drawn.run(
-            rng.randrange(1, 25), rng.choice(("+r", "++r", "++rrr!", "+rr!=")), rng.choice((0.0, 0.0, 0.1))
-        )
+        drawn.run(rng.randrange(1, 25), rng.choice(("+r", "++r", "++rrr!", "+rr!=")), rng.choice((0.0, 0.0, 0.1)))
         yield drawn.history()
 
 
@@ -124,9 +122,7 @@ def _replay(events: EventHistory, verdict: Linearizable) -> None:
         else:
             content = content + call.added if call.kind == "add" else call.added
     certain = {number for number, call in enumerate(events.calls) if call.acknowledged}
-    empty_adds = {
-        number for number in certain if events.calls[number].kind == "add" and not events.calls[number].added
-    }
+    empty_adds = {number for number in certain if events.calls[number].kind == "add" and not events.calls[number].added}
     assert certain - empty_adds <= set(verdict.order["s"])
     assert len(set(verdict.order["s"])) == len(verdict.order["s"])
 
@@ -172,8 +168,7 @@ def swap(calls: list[Call], rng: random.Random) -> tuple[str, ...] | None:
         for one in range(len(seen))
         for other in range(one + 1, len(seen))
         if seen[one] in writer and seen[other] in writer
-        if writer[seen[one]] is writer[seen[other]]
-        or (writer[seen[one]].returned or 0) < writer[seen[other]].invoked
+        if writer[seen[one]] is writer[seen[other]] or (writer[seen[one]].returned or 0) < writer[seen[other]].invoked
     ]
     if not pairs:
         return None
@@ -281,9 +276,7 @@ def repeating(rng: random.Random) -> EventHistory:
             replace(
                 call,
                 added=tuple(names.get(each, each) for each in call.added),
-                observed=None
-                if call.observed is None
-                else tuple(names.get(each, each) for each in call.observed),
+                observed=None if call.observed is None else tuple(names.get(each, each) for each in call.observed),
             )
             for call in shuffled_results(rng).calls
         ]

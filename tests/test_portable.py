@@ -27,7 +27,7 @@ from chathistory.conformance._portable import (
 from chathistory.conformance._program import Add, Open, Program, Read, program, step_fields
 from chathistory.reference import MESSAGE_CLASSES, same_value
 
-_THOROUGH = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+_THOROUGH = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _same(program: Program, other: Program) -> bool:
@@ -70,9 +70,7 @@ def test_what_is_no_message_is_not_taken_for_one(case: payloads.NotMessages) -> 
 
 def test_programs_are_short_and_in_the_layout_of_the_codec() -> None:
     tool_call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
-    drawn = program(
-        Open(1, "{run}-a"), Add(1, (HumanMessage("m1"), AIMessage("", tool_calls=[tool_call]))), Read(1)
-    )
+    drawn = program(Open(1, "{run}-a"), Add(1, (HumanMessage("m1"), AIMessage("", tool_calls=[tool_call]))), Read(1))
     assert program_to_json(drawn) == {
         "steps": [
             {"kind": "Open", "handle": 1, "session": "{run}-a"},
@@ -90,9 +88,7 @@ def test_programs_are_short_and_in_the_layout_of_the_codec() -> None:
 
 
 def test_a_megabyte_of_repetition_is_a_few_bytes() -> None:
-    drawn = program(
-        Open(1, "a"), Add(1, (HumanMessage("ab" * 524_288), HumanMessage(payloads.filled(1_048_576))))
-    )
+    drawn = program(Open(1, "a"), Add(1, (HumanMessage("ab" * 524_288), HumanMessage(payloads.filled(1_048_576)))))
     assert len(json.dumps(program_to_json(drawn))) < 400
     assert _same(drawn, _through_text(drawn))
 
@@ -158,9 +154,10 @@ _MALFORMED: list[tuple[Any, str]] = [
     ({"steps": [{"kind": "Open", "handle": 1, "session": "a", "ttl": "1"}]}, "steps[0].ttl"),
     ({"steps": [{"kind": "Add", "handle": 1, "messages": "m1"}]}, "steps[0].messages"),
 ]
+_MALFORMED_WORKERS: list[Any] = ["read", [1], [[1.5]], [[True]], [[["read"]]], {"$tuple": []}]
 _MALFORMED += [
     ({"steps": [{"kind": "Together", "session": "a", "workers": workers}]}, "steps[0].workers")
-    for workers in ("read", [1], [[1.5]], [[True]], [[["read"]]], {"$tuple": []})
+    for workers in _MALFORMED_WORKERS
 ]
 _MALFORMED_ITEMS: list[Any] = [
     None,
@@ -245,9 +242,7 @@ _JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text(max_size=3), inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["type", "data", "class", "content", "$repeat", "$items", "$same", "$complex", "$set"]
-            ),
+            st.sampled_from(["type", "data", "class", "content", "$repeat", "$items", "$same", "$complex", "$set"]),
             inner,
             max_size=2,
         )
@@ -285,9 +280,7 @@ def test_deep_nesting_is_refused() -> None:
 
 def test_what_no_tag_stands_for_is_named_by_place() -> None:
     with pytest.raises(TypeError, match=r"steps\[1\]\.messages\[0\]\['additional_kwargs'\]\['a'\].*range"):
-        program_to_json(
-            program(Open(1, "a"), Add(1, (HumanMessage("m1", additional_kwargs={"a": range(3)}),)))
-        )
+        program_to_json(program(Open(1, "a"), Add(1, (HumanMessage("m1", additional_kwargs={"a": range(3)}),))))
 
 
 @pytest.mark.parametrize("text", HARD_TEXTS, ids=lambda text: ascii(text)[:20])

@@ -47,9 +47,7 @@ FOUND = Counterexample(
     script="print('STILL FAILING')\n",
 )
 
-HOSTILE = (
-    "[red]x[/red] \x1b[2J\x00\u202e ]]> <script>alert(1)</script> ``` | @octocat \ud800 \ufffe & 'q' \"q\""
-)
+HOSTILE = "[red]x[/red] \x1b[2J\x00\u202e ]]> <script>alert(1)</script> ``` | @octocat \ud800 \ufffe & 'q' \"q\""
 
 
 def result(clause_id: str, outcome: Outcome = "passed", **fields: object) -> ClauseResult:
@@ -90,9 +88,7 @@ def every_outcome() -> Report:
 
 def hostile() -> Report:
     """A report in which every text that others wrote is hostile."""
-    found = replace(
-        FOUND, lines=(HOSTILE, HOSTILE, HOSTILE), expected=HOSTILE, observed=HOSTILE, explanation=HOSTILE
-    )
+    found = replace(FOUND, lines=(HOSTILE, HOSTILE, HOSTILE), expected=HOSTILE, observed=HOSTILE, explanation=HOSTILE)
     fields = {"counterexample": found, "notes": (HOSTILE,), "reason": HOSTILE}
     return report(
         *(result(each.id, outcome, **fields) for each, outcome in zip(CLAUSES, OUTCOMES, strict=False)),
@@ -130,6 +126,11 @@ def shown(subject: Report, *, width: int = 80, quiet: bool = False) -> str:
     return stream.getvalue()
 
 
+def words(text: str) -> str:
+    """The text with the space between columns, which differs by versions of rich, made one blank."""
+    return " ".join(text.split())
+
+
 # The terminal.
 
 
@@ -144,28 +145,28 @@ def test_a_green_report_still_says_what_was_checked_and_how() -> None:
 
 def test_a_family_that_passed_takes_one_line() -> None:
     """A family is one line when all its clauses passed, and a line per clause when not."""
-    lines = shown(every_outcome()).splitlines()
+    lines = [words(line) for line in shown(every_outcome()).splitlines()]
     assert [line for line in lines if line.startswith("✓ ISO")] == [
-        "✓ ISO     7 passed    sessions (slowest ISO-1, 250 ms)                     1.8 s"
+        "✓ ISO 7 passed sessions (slowest ISO-1, 250 ms) 1.8 s"
     ]
     assert sum(line.startswith("✓ ORD-") for line in lines) == 6
-    assert any(line.startswith("✗ ORD-3   FAILED      Every add counts") for line in lines)
+    assert any(line.startswith("✗ ORD-3 FAILED Every add counts") for line in lines)
 
 
 def test_a_violation_is_shown_as_a_whole() -> None:
     """Sentence, program, diverging step, both sides, explanation, causes, script, replay: in this order."""
-    text = shown(report(result("ORD-3", "failed")))
+    text = words(shown(report(result("ORD-3", "failed"))))
     parts = [
-        "ORD-3 FAILED  Every add counts: equal messages, the same object added twice",
-        '    1 h = get_session_history("a")',
-        "  → 3 h.messages",
-        "  Expected                               Observed",
-        '    HumanMessage("m"),                     HumanMessage("m"),',
-        "  2 messages were expected, 1 read.",
-        "  Likely causes\n  - a unique key or an upsert on the message id",
-        "  Script  chathistory-report/mine-ORD-3.py",
-        "  Replay  chathistory check mine.py:backend --clause ORD-3 --seed 0",
-        "  Cost    4 programs, 9 calls, 250 ms",
+        "ORD-3 FAILED Every add counts: equal messages, the same object added twice",
+        '1 h = get_session_history("a")',
+        "→ 3 h.messages",
+        "Expected Observed",
+        'HumanMessage("m"), HumanMessage("m"),',
+        "2 messages were expected, 1 read.",
+        "Likely causes - a unique key or an upsert on the message id",
+        "Script chathistory-report/mine-ORD-3.py",
+        "Replay chathistory check mine.py:backend --clause ORD-3 --seed 0",
+        "Cost 4 programs, 9 calls, 250 ms",
         "violations: mine: 1 failed in 3.2 s",
     ]
     places = [text.find(part) for part in parts]
@@ -230,10 +231,10 @@ def test_no_width_is_too_narrow(width: int, make: object) -> None:
 def test_output_that_is_not_unicode_gets_ascii_symbols() -> None:
     """Where a stream can't hold a check mark, a plus stands for it."""
     block = report_block(report(result("ORD-1"), result("ORD-3", "failed")), scripts={}, replay=replay)
-    text = plain(block, ascii_only=True)
+    text = words(plain(block, ascii_only=True))
     assert "+ ORD-1" in text
     assert "x ORD-3" in text
-    assert "  > 3 h.messages" in text
+    assert "> 3 h.messages" in text
 
 
 def test_contents_are_shown_and_never_obeyed() -> None:

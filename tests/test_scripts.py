@@ -34,6 +34,7 @@ from chathistory.conformance import Backend
 from chathistory.conformance import _payloads as payloads
 from chathistory.conformance._interpreter import Execution, Observation
 from chathistory.conformance._lines import describe
+from chathistory.conformance._literals import template_source
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
 from chathistory.conformance._program import (
     Add,
@@ -55,10 +56,10 @@ from chathistory.conformance._program import (
     program,
 )
 from chathistory.conformance._script import Expectation, script_of
-from chathistory.conformance._source import definitions_of, imports_of, source_of, template_source
+from chathistory.conformance._source import definitions_of, imports_of, source_of
 from chathistory.reference import InMemoryChatHistoryStore, same_value
 
-_THOROUGH = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+_THOROUGH = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # Values
@@ -185,9 +186,7 @@ def test_series_are_shown_as_comprehensions(value: list[Any], source: str) -> No
 
 
 def test_long_lists_are_broken_over_lines() -> None:
-    value = [HumanMessage("m1", id=str(n) * 30) for n in range(1, 9)] + _numbered(
-        1, 7, HumanMessage, tail="x" * 60
-    )
+    value = [HumanMessage("m1", id=str(n) * 30) for n in range(1, 9)] + _numbered(1, 7, HumanMessage, tail="x" * 60)
     source = source_of(value)
     assert max(map(len, source.splitlines())) <= 100
     assert source.startswith('[\n    HumanMessage("m1", id="1111')
@@ -256,7 +255,7 @@ _LINES: list[tuple[Step, str]] = [
     (Cancel(1, (), 1), "cancel(h1.aclear(), after=1 turn)"),
     (
         Cancel(1, (_m1,), 0, (_m2,)),
-        'cancel(h1.aadd_messages([HumanMessage("m1")]), after=0 turns, beside=h1.aadd_messages([AIMessage("m…',  # noqa: E501
+        'cancel(h1.aadd_messages([HumanMessage("m1")]), after=0 turns, beside=h1.aadd_messages([AIMessage("m…',
     ),
     (Wait(1.2), "# wait 1.2 s"),
     (NewLoop(), "# a new event loop"),
@@ -342,9 +341,7 @@ def _equal(*messages: BaseMessage, view: Any = "content", may_raise: Sequence[in
     return Expectation(kind="equal", values=(messages,), view=view, may_raise=frozenset(may_raise))
 
 
-def _one_of(
-    *alternatives: Sequence[BaseMessage], view: Any = "content", may_raise: Sequence[int] = ()
-) -> Expectation:
+def _one_of(*alternatives: Sequence[BaseMessage], view: Any = "content", may_raise: Sequence[int] = ()) -> Expectation:
     values = tuple(map(tuple, alternatives))
     return Expectation(kind="one-of", values=values, view=view, may_raise=frozenset(may_raise))
 
@@ -363,9 +360,7 @@ def _together(aspect: str, broken: str, *workers: tuple[int | str, ...], **optio
 
 _CASES = [
     _Case("content", _STORED, _equal(*_PLAIN), "Loses"),
-    _Case(
-        "content, no text", (Add(1, (HumanMessage(["a"]),)), Read(1)), _equal(HumanMessage(["a"])), "Loses"
-    ),
+    _Case("content, no text", (Add(1, (HumanMessage(["a"]),)), Read(1)), _equal(HumanMessage(["a"])), "Loses"),
     _Case("class", _STORED, _equal(*_PLAIN, view="class"), "OtherClass", "OtherFields"),
     _Case("loose", _RICHLY, _equal(*_RICH, view="loose"), "OtherFields"),
     _Case("loose, to Python", _RICHLY, _equal(_LIKE_RICH, view="loose"), "OtherFields", "OtherTypes"),
@@ -377,9 +372,7 @@ _CASES = [
     _Case("one of, in full", _RICHLY, _one_of((), _RICH, view="full"), "OtherTypes", "OtherOrder"),
     _Case("returns", (Clear(1),), Expectation(kind="returns"), "Raises"),
     _Case("raises", (Add(1, (None, [_PLAIN[0]])),), Expectation(kind="raises"), "Accepts"),
-    _Case(
-        "raises anything", (Read(1),), Expectation(kind="raises", error_types=(Exception,)), "good", "Raises"
-    ),
+    _Case("raises anything", (Read(1),), Expectation(kind="raises", error_types=(Exception,)), "good", "Raises"),
     _Case("is a list", _STORED, Expectation(kind="is-list"), "Tuples"),
     _Case("names the session", (Add(1, ("text",)),), Expectation(kind="names-session"), "Shy"),
     _Case("names no credentials", (Clear(1),), Expectation(kind="names-session"), "Raises"),
@@ -542,8 +535,7 @@ def ran(folder: Path) -> Runs:
     """Exit code and output of every script, by name of the case and of the factory."""
     keys = [(case.name, factory) for case in _CASES for factory in ("", case.kept)]
     jobs = [
-        [f"case{_NAMES.index(name)}.py", *([f"script_subjects:{factory}"] if factory else [])]
-        for name, factory in keys
+        [f"case{_NAMES.index(name)}.py", *([f"script_subjects:{factory}"] if factory else [])] for name, factory in keys
     ]
     return dict(zip(keys, _run_all(folder, jobs), strict=True))
 
@@ -670,7 +662,7 @@ def test_scripts_of_any_program_are_sound(tmp_path: Path) -> None:
     """Valid Python of langchain-core and the standard library, each name defined and each import used."""
     pytest.importorskip("ruff")
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(programs(), _EXPECTATIONS)
     def write(drawn: Program, expectation: Expectation) -> None:
         source = _script(program(*drawn.steps, Read(1)), expectation)
@@ -715,7 +707,7 @@ def test_scripts_do_what_the_interpreter_does(folder: Path) -> None:
     """Over the reference, a script reads at its last step what the interpreter reads there."""
     jobs: list[list[str]] = []
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(programs().map(_without_options))
     def write(drawn: Program) -> None:
         drawn = program(*drawn.steps, Read(1, "async"), Read(1))
@@ -727,9 +719,7 @@ def test_scripts_do_what_the_interpreter_does(folder: Path) -> None:
         jobs.append([name])
 
     write()
-    failed = [
-        (*job, output) for job, (code, output) in zip(jobs, _run_all(folder, jobs), strict=True) if code
-    ]
+    failed = [(*job, output) for job, (code, output) in zip(jobs, _run_all(folder, jobs), strict=True) if code]
     assert not failed
 
 

@@ -570,6 +570,22 @@ def test_a_file_that_was_removed_is_not_written_to_any_more(path: str) -> None:
     assert texts(SQLiteChatMessageHistory("s", path)) == texts(old) == ["c", "d"]
 
 
+def test_a_file_that_was_replaced_is_the_one_that_is_used(path: str, tmp_path: Path) -> None:
+    """A restored backup is seen by every handle, whether it was open before or not."""
+    history = SQLiteChatMessageHistory("s", path)
+    history.add_messages(humans("new"))
+    asyncio.run(history.aadd_messages(humans("newer")))
+    with SQLiteChatMessageHistory("s", tmp_path / "backup.db") as backup:
+        backup.add_messages(humans("old"))
+    for end in ("-wal", "-shm"):
+        Path(path + end).unlink()
+    (tmp_path / "backup.db").replace(path)
+    assert texts(history) == ["old"]
+    history.add_messages(humans("a"))
+    asyncio.run(history.aadd_messages(humans("b")))
+    assert texts(SQLiteChatMessageHistory("s", path)) == ["old", "a", "b"]
+
+
 # Lifetimes.
 
 

@@ -200,9 +200,7 @@ def backend_with_options(url: str = "sqlite://") -> Backend:
     return Backend(name=url, get_session_history=plain_factory)
 
 
-@pytest.mark.parametrize(
-    "opener", [backend_with_options, functools.partial(backend_with_options, "sqlite://")]
-)
+@pytest.mark.parametrize("opener", [backend_with_options, functools.partial(backend_with_options, "sqlite://")])
 def test_takes_a_function_that_gives_a_backend_without_arguments_as_one(
     opener: Callable[[], Backend],
 ) -> None:
@@ -288,9 +286,7 @@ def test_an_error_on_opening_is_one_line_without_credentials() -> None:
     """The line tells type, message and place of the error, and hides a password in a URL."""
     with pytest.raises(BackendError) as caught:
         open_subject(raising, name="mine").__enter__()
-    assert str(caught.value).startswith(
-        "mine could not be opened: OSError: no server at postgres://***@host/db at "
-    )
+    assert str(caught.value).startswith("mine could not be opened: OSError: no server at postgres://***@host/db at ")
     assert "test_targets.py:" in str(caught.value)
 
 
@@ -524,9 +520,7 @@ def test_a_missing_dependency_of_no_extra_is_named_alone() -> None:
     assert missing_module("mine", error, None) == "the backend 'mine' needs 'x', which is not installed"
 
 
-def test_the_list_of_backends_tells_what_each_is_and_lacks(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_list_of_backends_tells_what_each_is_and_lacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backends are listed by name with the first line of their docstring, or with what they lack."""
     (folder / "mine.py").write_text('def b():\n    """A store.\n\n    More of it.\n    """\n    yield')
     register(monkeypatch, "mine = mine:b", "lacking = no_such_module:b")

@@ -537,7 +537,7 @@ class _ThreadBound(TableHistory):
 
 @odd("RUN-1", "RUN-2", "RUN-3")
 def belongs_to_its_thread() -> Backend:
-    """Its connection may be used in one thread, and only core is claimed; a runnable uses several all the same."""
+    """Its connection works in one thread, and only core is claimed; a runnable uses several all the same."""
     return backend("belongs_to_its_thread", _ThreadBound)
 
 

@@ -100,9 +100,7 @@ def violation(result: ClauseResult, *, script: str = "", replay: str = "") -> Re
 def plain(block: RenderableType, *, width: int = PLAIN_WIDTH, ascii_only: bool = False) -> str:
     """A block as text without colours and without space at the ends of lines."""
     stream = _AsciiStream() if ascii_only else StringIO()
-    console = Console(
-        file=stream, width=max(width, 1), color_system=None, force_terminal=False, legacy_windows=False
-    )
+    console = Console(file=stream, width=max(width, 1), color_system=None, force_terminal=False, legacy_windows=False)
     console.print(block, highlight=False, markup=False, emoji=False)
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).rstrip("\n")
 

@@ -93,17 +93,11 @@ def _seconds(value: str) -> float:
 _FILE = click.Path(path_type=Path)
 
 _CHECK_OPTIONS = (
-    click.option(
-        "--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."
-    ),
-    click.option(
-        "--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."
-    ),
+    click.option("--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."),
+    click.option("--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."),
     click.option("--quick", is_flag=True, help="Look less hard: seconds."),
     click.option("--thorough", is_flag=True, help="Look harder: for a nightly run."),
-    click.option(
-        "--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."
-    ),
+    click.option("--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."),
     click.option(
         "--seed",
         type=_seed,
@@ -176,9 +170,7 @@ def _request(target: str, options: dict[str, Any]) -> CheckRequest:
         claims=parse_claims(options["claims"]) or None,
         clauses=options["clauses"],
         configuration=_configuration(options),
-        destinations=Destinations(
-            **{name: options[name] for name in ("json", "junit", "markdown", "scripts")}
-        ),
+        destinations=Destinations(**{name: options[name] for name in ("json", "junit", "markdown", "scripts")}),
         quiet=options["quiet"],
     )
 

@@ -46,9 +46,7 @@ class CheckRequest:
     def replay(self, clause_id: str) -> str:
         """The command that checks one clause again as it was checked."""
         claims = [word for claim in self.claims or () for word in ("--claim", claim)]
-        return shlex.join(
-            ["chathistory", "check", self.target, *claims, "--clause", clause_id, *self._options()]
-        )
+        return shlex.join(["chathistory", "check", self.target, *claims, "--clause", clause_id, *self._options()])
 
     def _options(self) -> list[str]:
         ours = self.configuration

@@ -17,12 +17,12 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend, History
-from chathistory.conformance._interpreter import EventLoop
+from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import new_token
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 
-_REPETITIONS = 5
-_NOTICEABLE = 0.010
+_REPETITIONS = 7
+_NOTICEABLE = 0.015
 _SLOWED_BY = 0.2
 
 
@@ -43,7 +43,7 @@ class Stall:
     @property
     def is_blocking(self) -> bool:
         """Whether the loop stood still for most of a noticeable wait."""
-        return self.waited >= _NOTICEABLE and self.waited >= self.took / 4
+        return self.waited >= _NOTICEABLE and self.waited >= 0.6 * self.took
 
 
 def measure(backend: Backend, *, timeout: float) -> list[Stall]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend, History
@@ -120,6 +121,10 @@ class Execution:
         finally:
             self._finish()
 
+    def loops_over_batches(self, handle: int) -> bool:
+        """Whether a handle has only `add_message`: then its batches are not atomic, which is ATM's business."""
+        return inherits_the_loop(self._handles[handle])
+
     def _observe(self, index: int, step: Step) -> Observation:
         session = self._session_of(step)
         argument: list[Any] | None = None
@@ -138,7 +143,7 @@ class Execution:
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
         if isinstance(step, Read) and self.keep_results:
-            self._results[step.handle] = _Kept(index, value, copy.deepcopy(value))
+            self._results[step.handle] = _Kept(index, value, copy_of(value))
             self._kept.append(self._results[step.handle])
         changed = self._changed_result()
         return Observation(
@@ -268,10 +273,10 @@ class Execution:
             return
         _EDITS[step.edit](target)
         if step.target == "result" and kept is not None:
-            kept.copy = copy.deepcopy(kept.live)
+            kept.copy = copy_of(kept.live)
 
     def _changed_result(self) -> int | None:
-        changed = (kept.index for kept in self._kept if not same_value(kept.copy, kept.live))
+        changed = (kept.index for kept in self._kept if not same_value(kept.copy, _as_list(kept.live)))
         return next(changed, None)
 
     def _finish(self) -> None:
@@ -282,6 +287,20 @@ class Execution:
                 for handle, history in self._handles.items():
                     if is_unique(self._sessions[handle][1]):
                         history.clear()
+
+
+def copy_of(value: Any) -> Any:
+    """What was read, as it is now: a list of copies of the messages, whatever kind of list it came in."""
+    return copy.deepcopy(_as_list(value))
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def inherits_the_loop(history: History) -> bool:
+    """Whether a history inherits the loop of the base class over the messages of a batch."""
+    return type(history).add_messages is BaseChatMessageHistory.add_messages
 
 
 def _fresh(messages: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,6 @@ what is read later chooses among them.
 from __future__ import annotations
 
 import asyncio
-import copy
 import re
 import time
 import warnings
@@ -20,7 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect, judge_events
-from chathistory.conformance._interpreter import Execution, Observation, SessionKey
+from chathistory.conformance._interpreter import Execution, Observation, SessionKey, copy_of
 from chathistory.conformance._hardness import hard_reasons
 from chathistory.conformance._program import (
     Add,
@@ -129,10 +128,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Possible:
-    """One state a session may be in, and the calls of open outcome that may still take effect."""
+    """One state a session may be in, and the calls of open outcome that may still take effect.
+
+    Each is a row of operations that take effect one after another: a single one, unless the history inherits
+    the loop of the base class over the messages of a batch.
+    """
 
     session: Session = UNWRITTEN
-    pending: tuple[Operation, ...] = ()
+    pending: tuple[tuple[Operation, ...], ...] = ()
 
 
 class _StopJudging(Exception):
@@ -269,7 +272,7 @@ class _Judge:
         )
         last = list(reading.run())[-1]
         if last.outcome == "returned" and isinstance(last.value, list | tuple) and last.value:
-            messages = tuple(copy.deepcopy(list(last.value)))
+            messages = tuple(copy_of(last.value))
             track.possible = [_Possible(Session(messages))]
 
     def _judge_write(self, observation: Observation, step: Add | Assign) -> Divergence | None:
@@ -291,8 +294,9 @@ class _Judge:
         ):
             return wrong
         self._check_loop(observation)
-        operation = ModelReplace("", messages) if isinstance(step, Assign) else ModelAdd("", messages)
-        self._apply(track, operation, self.rules.get(step.handle, KEEP_EVERYTHING))
+        rules = self.rules.get(step.handle, KEEP_EVERYTHING)
+        for operation in [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages):
+            self._apply(track, operation, rules)
         track.last_write_took = time.monotonic() - observation.began
         track.seen.clear()
         track.added += messages
@@ -376,7 +380,7 @@ class _Judge:
             track.possible = matching or track.possible
         if wrong is None and self.lens.stable:
             wrong = self._unstable(observation, track, observed)
-            track.seen = copy.deepcopy(observed)
+            track.seen = copy_of(observed)
         return wrong
 
     def _judge_add_back(self, observation: Observation) -> Divergence | None:
@@ -393,12 +397,12 @@ class _Judge:
         track = self._track(observation.session)
         if observation.outcome == "raised":
             return self._judge_raised(observation, track, "the call ends, cancelled or not")
-        operation = ModelAdd("", step.messages) if step.messages else ModelClear("")
-        track.possible = [replace(state, pending=(*state.pending, operation)) for state in track.possible]
+        row = self._adds(step.handle, step.messages) if step.messages else (ModelClear(""),)
+        track.possible = [replace(state, pending=(*state.pending, row)) for state in track.possible]
         track.added += step.messages
-        if step.beside:
-            self._apply(track, ModelAdd("", step.beside), KEEP_EVERYTHING)
-            track.added += step.beside
+        for beside in self._adds(step.handle, step.beside):
+            self._apply(track, beside, KEEP_EVERYTHING)
+        track.added += step.beside
         return None
 
     def _judge_turn(self, observation: Observation, step: Turn) -> Divergence | None:
@@ -443,6 +447,12 @@ class _Judge:
             Expectation(kind="together", answer=self.lens.aspect),
         )
 
+    def _adds(self, handle: int, messages: Messages) -> tuple[Operation, ...]:
+        """An add as what takes effect at once: the whole batch, or each message where the base class loops."""
+        if self.execution.loops_over_batches(handle):
+            return tuple(ModelAdd("", (message,)) for message in messages)
+        return (ModelAdd("", messages),)
+
     # -- states ----------------------------------------------------------------------------------------------
 
     def _track(self, session: SessionKey | None) -> _Track:
@@ -463,9 +473,10 @@ class _Judge:
         while waiting:
             state = waiting.pop()
             done.append(state)
-            for index, operation in enumerate(state.pending):
+            for index, (operation, *later) in enumerate(state.pending):
                 session, _ = step_session(state.session, operation, now=self.now)
-                waiting.append(_Possible(session, state.pending[:index] + state.pending[index + 1 :]))
+                rest = (tuple(later),) if later else ()
+                waiting.append(_Possible(session, state.pending[:index] + rest + state.pending[index + 1 :]))
         done.reverse()
         track.possible = done
 

@@ -22,9 +22,7 @@ def junit_xml(report: Report) -> str:
         _case(suite, report.backend, result)
     if not report.complete:
         case = SubElement(suite, "testcase", classname=_classname(report.backend), name="run", time="0")
-        SubElement(
-            case, "error", message=f"not all clauses were checked: {unfinished(report)}", type="incomplete"
-        )
+        SubElement(case, "error", message=f"not all clauses were checked: {unfinished(report)}", type="incomplete")
     suites = Element("testsuites", name="chathistory")
     suites.append(suite)
     indent(suites)
@@ -63,9 +61,7 @@ def _classname(backend: str) -> str:
 
 
 def _case(suite: Element, backend: str, result: ClauseResult) -> None:
-    case = SubElement(
-        suite, "testcase", classname=_classname(backend), name=result.id, time=f"{result.seconds:.4f}"
-    )
+    case = SubElement(suite, "testcase", classname=_classname(backend), name=result.id, time=f"{result.seconds:.4f}")
     sentence = clause(result.id).sentence
     message = printable(result.reason or sentence)
     match result.outcome:

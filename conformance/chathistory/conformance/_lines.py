@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from chathistory.conformance._layout import WIDTH, Tree, called, flat, prefixed
+from chathistory.conformance._literals import template_source
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -18,16 +20,7 @@ from chathistory.conformance._program import (
     Wait,
     step_fields,
 )
-from chathistory.conformance._source import (
-    WIDTH,
-    Limits,
-    Renderer,
-    Tree,
-    called,
-    flat,
-    prefixed,
-    template_source,
-)
+from chathistory.conformance._source import Limits, Renderer
 
 
 def describe(step: Step) -> str:
@@ -100,9 +93,7 @@ def _opening(step: Open, renderer: Renderer) -> Tree:
     session = renderer.text(step.session, template_source)
     history = f"h{step.handle} = "
     if step.partition is not None:
-        return called(
-            f"{history}backend.in_partition", renderer.text(step.partition, template_source), session
-        )
+        return called(f"{history}backend.in_partition", renderer.text(step.partition, template_source), session)
     if step.history_size is not None:
         return called(f"{history}backend.with_history_size", session, renderer.tree(step.history_size))
     if step.ttl is not None:

@@ -65,9 +65,7 @@ def backends_block(backends: Iterable[RegisteredBackend]) -> RenderableType:
     for backend in backends:
         table.add_row(Text(one_line(backend.name)), _about(backend))
     if not table.rows:
-        return Text(
-            "no backend is registered; name your own as package.module:attribute or path/to/file.py:attribute"
-        )
+        return Text("no backend is registered; name your own as package.module:attribute or path/to/file.py:attribute")
     return table
 
 

@@ -75,9 +75,7 @@ def locate(target: str) -> Located:
     """
     entry = _entries().get(target)
     if entry is not None:
-        return Located(
-            subject=load_entry(entry), name=target, import_path=f"{entry.module}:{entry.attr}", entry=entry
-        )
+        return Located(subject=load_entry(entry), name=target, import_path=f"{entry.module}:{entry.attr}", entry=entry)
     place, _, attribute = target.rpartition(":")
     if not place or not _is_dotted_name(attribute):
         _raise_unknown(target)
@@ -277,9 +275,7 @@ def _get(holder: object, name: str, place: str) -> object:
     except AttributeError:
         raise UsageError(_no_attribute(holder, name, place)) from None
     except Exception as error:
-        raise UsageError(
-            f"reading {name!r} of {place!r} raised {error_line(error)}{raised_at(error)}"
-        ) from error
+        raise UsageError(f"reading {name!r} of {place!r} raised {error_line(error)}{raised_at(error)}") from error
 
 
 def _no_attribute(holder: object, name: str, place: str) -> str:

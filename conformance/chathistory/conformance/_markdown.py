@@ -77,9 +77,7 @@ def _table(report: Report) -> list[str]:
         rows += [_passed_row(family, passed)] if passed else []
         rows += [_row(each) for each in results if each.outcome not in ("passed", "not-claimed")]
     if unclaimed := report.with_outcome("not-claimed"):
-        rows.append(
-            f"| {_SIGN['not-claimed']} | {', '.join(each.id for each in unclaimed)} | not claimed | | |"
-        )
+        rows.append(f"| {_SIGN['not-claimed']} | {', '.join(each.id for each in unclaimed)} | not claimed | | |")
     return rows
 
 
@@ -92,9 +90,7 @@ def _row(result: ClauseResult) -> str:
     sentence = escaped(clause(result.id).sentence)
     reason = f"<br>{escaped(result.reason)}" if result.reason else ""
     word = LOOKS[result.outcome].word
-    return (
-        f"| {_SIGN[result.outcome]} | {result.id} | {word} | {sentence}{reason} | {seconds(result.seconds)} |"
-    )
+    return f"| {_SIGN[result.outcome]} | {result.id} | {word} | {sentence}{reason} | {seconds(result.seconds)} |"
 
 
 def _fold(result: ClauseResult, replay: str) -> str:

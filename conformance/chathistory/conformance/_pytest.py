@@ -68,9 +68,7 @@ class ChatHistoryConformance:
             yield replace(backend, deviations=(*backend.deviations, *request.cls.deviations))
 
     @pytest.mark.parametrize("clause_id", [clause.id for clause in CLAUSES])
-    def test_clause(
-        self, clause_id: str, chathistory_backend: Backend, request: pytest.FixtureRequest
-    ) -> None:
+    def test_clause(self, clause_id: str, chathistory_backend: Backend, request: pytest.FixtureRequest) -> None:
         """The backend keeps this clause."""
         with _failing_in_one_line(), without_langchain_deprecations():
             report = _runner.check(

@@ -136,12 +136,12 @@ def _model(in_dict: bool, streams: bool, fails: bool) -> Runnable[Any, Any]:
     def stream(values: Iterator[Any]) -> Iterator[Any]:
         for value in values:
             for part in say(value):
-                yield wrap(AIMessageChunk(part, id="answer"))
+                yield wrap(AIMessageChunk(content=part, id="answer"))
 
     async def stream_async(values: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for value in values:
             for part in say(value):
-                yield wrap(AIMessageChunk(part, id="answer"))
+                yield wrap(AIMessageChunk(content=part, id="answer"))
 
     return RunnableGenerator(stream, stream_async) if streams else RunnableLambda(answer, answer_async)
 

@@ -12,17 +12,12 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
+from chathistory.conformance._layout import WIDTH, Block, laid_out
+from chathistory.conformance._literals import text_source
 from chathistory.conformance._program import Program
 from chathistory.conformance._script_body import Body
 from chathistory.conformance._script_verdict import Expectation as Expectation  # its public place
-from chathistory.conformance._source import (
-    WIDTH,
-    Block,
-    definitions_of_names,
-    imports_of_names,
-    laid_out,
-    text_source,
-)
+from chathistory.conformance._source import definitions_of_names, imports_of_names
 
 _MODULE_OF_HELPER = {"take_turn": "_runnables.py", "run_together": "_together.py"}
 
@@ -123,9 +118,7 @@ def _joined(parts: Iterable[str]) -> str:
     return f"{text}\n"
 
 
-def _docstring(
-    clause_id: str, sentence: str, explanation: str, backend_name: str, import_path: str | None
-) -> str:
+def _docstring(clause_id: str, sentence: str, explanation: str, backend_name: str, import_path: str | None) -> str:
     argument = "[TARGET]" if import_path else "TARGET"
     lines = f"{clause_id}: {sentence}\n\n{backend_name}: {explanation}".split("\n")
     text = "\n".join(textwrap.fill(line, WIDTH - 4, break_on_hyphens=False) for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chathistory.conformance._layout import Block, Tree, called, prefixed, suffixed
 from chathistory.conformance._lines import (
     beside_of,
     call_of,
@@ -12,6 +13,7 @@ from chathistory.conformance._lines import (
     together_call,
     turn_call,
 )
+from chathistory.conformance._literals import template_source
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -37,15 +39,7 @@ from chathistory.conformance._script_verdict import (
     rendered_verdict,
     trying,
 )
-from chathistory.conformance._source import (
-    Block,
-    Renderer,
-    Tree,
-    called,
-    prefixed,
-    suffixed,
-    template_source,
-)
+from chathistory.conformance._source import Renderer
 
 _SECONDS_TO_RETURN = 60.0
 _SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory

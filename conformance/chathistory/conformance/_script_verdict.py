@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from chathistory.conformance._layout import Block, Tree, laid_out, prefixed
 from chathistory.conformance._program import Add, Step, Together
-from chathistory.conformance._source import Block, Renderer, Tree, laid_out, prefixed
+from chathistory.conformance._source import Renderer
 from chathistory.reference import Messages
 
 ExpectationKind: TypeAlias = Literal[
@@ -122,9 +123,7 @@ def comparison(expectation: Expectation, last: Step, kept: Sequence[int], render
             return _of_read(expectation, renderer)
         case "raises":
             names = [error.__name__ for error in expectation.error_types]
-            condition = (
-                f"isinstance(observed, {names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'})"
-            )
+            condition = f"isinstance(observed, {names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'})"
             return Comparison((), condition, f'"{" or ".join(names)}"')
         case "returns":
             return Comparison((), f"observed == {RETURNED}", RETURNED)
@@ -241,17 +240,13 @@ def _of_argument(last: Step, renderer: Renderer) -> Comparison:
         raise ValueError(f"a {type(last).__name__} has no argument that could change")
     name = f"added_by_h{last.handle}"
     expected = prefixed("expected = ", renderer.tree(list(last.messages)))
-    return Comparison(
-        (expected,), f"same({name}, expected)", "short(expected)", f"short({name})", ("same", "fields")
-    )
+    return Comparison((expected,), f"same({name}, expected)", "short(expected)", f"short({name})", ("same", "fields"))
 
 
 def _of_results(kept: Sequence[int]) -> Comparison:
     expected = f"expected = [{', '.join(f'copy_{number}' for number in kept)}]"
     observed = f"observed = [{', '.join(f'read_{number}' for number in kept)}]"
-    return Comparison(
-        (expected, observed), "same(observed, expected)", "short(expected)", needs=("same", "fields")
-    )
+    return Comparison((expected, observed), "same(observed, expected)", "short(expected)", needs=("same", "fields"))
 
 
 def content_of(message: Any) -> Any:

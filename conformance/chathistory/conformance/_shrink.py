@@ -169,7 +169,7 @@ def _messages_at(program: Program, index: int) -> tuple[Any, ...]:
 
 
 def _with_messages(program: Program, index: int, messages: tuple[Any, ...]) -> Program:
-    return _with_step(program, index, replace(program.steps[index], messages=messages))  # type: ignore[call-arg]
+    return _with_step(program, index, replace(program.steps[index], messages=messages))  # type: ignore[arg-type]
 
 
 def _with_step(program: Program, index: int, step: Step) -> Program:
@@ -180,7 +180,7 @@ def _merged(program: Program, later: Open, handle: int) -> Program:
     """The program with one handle in place of another."""
     return Program(
         tuple(
-            replace(step, handle=handle) if getattr(step, "handle", None) == later.handle else step  # type: ignore[call-arg]
+            replace(step, handle=handle) if getattr(step, "handle", None) == later.handle else step  # type: ignore[arg-type]
             for step in program.steps
             if step is not later
         )

@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
+from chathistory.conformance._interpreter import inherits_the_loop
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import Mode, new_token
 from chathistory.conformance._text import error_line
@@ -23,11 +24,13 @@ class Subject:
 
     Attributes:
         backend: the backend.
+        loops_over_batches: whether it has only `add_message`, and inherits the loop of the base class.
         modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
     """
 
     backend: Backend
     modes: frozenset[Mode]
+    loops_over_batches: bool = False
 
 
 def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
@@ -60,7 +63,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         ) from None
     except Exception as error:  # noqa: BLE001 -- whatever the set-up raises is said in one line
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
-    return Subject(backend, frozenset(modes))
+    return Subject(backend, frozenset(modes), inherits_the_loop(history))
 
 
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:

@@ -214,9 +214,7 @@ def _from_result(result: object, name: str) -> Opened:
     if isinstance(result, Backend):
         return result, _nothing_to_close
     if isinstance(result, BaseChatMessageHistory):
-        raise UsageError(
-            f"{name} takes no session id but returns a history; give it the parameter session_id"
-        )
+        raise UsageError(f"{name} takes no session id but returns a history; give it the parameter session_id")
     if _is_context_manager(result):
         return _entered(result, name)
     if isinstance(result, Iterator):
@@ -277,9 +275,7 @@ def _as_backend(
     wanted = _with_core(claims)
     if not isinstance(opened, Backend):
         _refuse_hookless(wanted or frozenset(), name)
-        return Backend(
-            name=name, get_session_history=opened, claims=wanted or DEFAULT_CLAIMS, import_path=import_path
-        )
+        return Backend(name=name, get_session_history=opened, claims=wanted or DEFAULT_CLAIMS, import_path=import_path)
     if wanted is not None:
         _refuse_more(wanted, opened)
     return replace(

@@ -100,9 +100,7 @@ class Screen:
         """Show a line of text, whatever is in it; however narrow the output, it stays one line."""
         self._print(Text(one_line(text, 2000)), soft_wrap=True)
 
-    def show_report(
-        self, report: Report, *, scripts: Mapping[str, str], replay: Callable[[str], str]
-    ) -> None:
+    def show_report(self, report: Report, *, scripts: Mapping[str, str], replay: Callable[[str], str]) -> None:
         """Show a report.
 
         Args:
@@ -148,9 +146,7 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def report_block(
-    report: Report, *, scripts: Mapping[str, str], replay: Callable[[str], str]
-) -> RenderableType:
+def report_block(report: Report, *, scripts: Mapping[str, str], replay: Callable[[str], str]) -> RenderableType:
     """A whole report but for its last line, the verdict."""
     blocks: list[RenderableType] = [_header(report), Text(), _Outcomes(report), Text()]
     for result in report.with_outcome(*_SHOWN_IN_FULL):
@@ -164,9 +160,7 @@ def report_block(
 def verdict_line(report: Report) -> Text:
     """The verdict with the counts behind it, and what it means if it is neither yes nor no."""
     line = Text(report.verdict, style=_VERDICT_STYLE[report.verdict])
-    line.append(
-        f": {one_line(report.backend)}: {_counts(report)} in {seconds(report.seconds)}", style="default"
-    )
+    line.append(f": {one_line(report.backend)}: {_counts(report)} in {seconds(report.seconds)}", style="default")
     if not report.complete:
         line.append(f"; {unfinished(report)}, so this is not the whole picture", style="default")
     elif report.verdict == "undecided":

@@ -34,7 +34,7 @@ def equal(view: View, expected: Any, observed: Any) -> bool:
             ours, theirs = content_of(expected), content_of(observed)
             return type(ours) is type(theirs) and bool(ours == theirs)
         case "loose":
-            return _loose(expected) == _loose(observed)
+            return bool(_loose(expected) == _loose(observed))
     return same_value(expected, observed, key_order=view == "key order")
 
 

@@ -23,12 +23,8 @@ RESULT = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("chathistory", "conformance of chat histories")
-    group.addoption(
-        "--chathistory-effort", choices=("quick", "full", "thorough"), help="how hard to look [full]"
-    )
-    group.addoption(
-        "--chathistory-examples", type=_positive, metavar="N", help="programs drawn for each clause"
-    )
+    group.addoption("--chathistory-effort", choices=("quick", "full", "thorough"), help="how hard to look [full]")
+    group.addoption("--chathistory-examples", type=_positive, metavar="N", help="programs drawn for each clause")
     group.addoption("--chathistory-seed", type=int, metavar="N", help="chooses the programs [0]")
     group.addoption(
         "--chathistory-json",

@@ -30,7 +30,7 @@ _COLUMN = (
     "instr(upper(type), 'CLOB') OR instr(upper(type), 'TEXT') OR instr(upper(type), 'BLOB'))) "
     "FROM pragma_table_info(?1, 'main') WHERE name = ?2 COLLATE NOCASE"
 )
-# Tables of these names would stand in the way of SQLite, of the functions used here, or of `Table.spelt_out`.
+# Tables of these names would stand in the way of SQLite, of its functions used here, or of `spelt_out`.
 _RESERVED = re.compile(
     r"sqlite_.*|json_each|pragma_table_info|.* \(case [0-9a-f]+\)", re.IGNORECASE | re.DOTALL
 )
@@ -161,7 +161,7 @@ class Table:
         return sql
 
     def _made(self) -> Steps:
-        """Make the table if it is missing, under another name if its own is taken but for the case (ISO-6)."""
+        """Make the table if it is missing; under a name spelt out if its own is taken but for the case."""
         if (yield _FIND, (self._spelt_out.name,)):
             return self._spelt_out
         yield self._plain.create, ()

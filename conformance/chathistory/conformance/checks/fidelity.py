@@ -52,7 +52,7 @@ _PLACES: dict[str, Callable[[Any], BaseMessage]] = {
     ),
     "artifact": lambda value: ToolMessage(content="m1", tool_call_id="1", artifact=value),
     "content block": lambda value: HumanMessage(content=[{"type": "custom", "value": value}]),
-    "extra field": lambda value: HumanMessage(content="m1", note=value),  # type: ignore[call-arg]
+    "extra field": lambda value: HumanMessage(content="m1", note=value),
 }
 
 

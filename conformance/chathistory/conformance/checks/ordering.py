@@ -77,7 +77,7 @@ def _empty_batches(_effort: Effort) -> Iterator[Program]:
 def _containers(_effort: Effort) -> Iterator[Program]:
     for container in ("tuple", "deque", "generator"):
         for count in (1, 3, 40):
-            batch = Add(1, numbered(count, first=2), container=container)  # type: ignore[arg-type]
+            batch = Add(1, numbered(count, first=2), container=container)
             yield program(opened(A), Add(1, numbered(1)), batch, Read(1), fresh_read(2))
 
 

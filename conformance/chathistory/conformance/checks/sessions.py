@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -170,7 +169,7 @@ def _unwritten(_effort: Effort) -> Iterator[Program]:
 
 def _hostile(_effort: Effort) -> Iterator[Program]:
     for hostile in HOSTILE_SESSIONS:
-        bystander = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1)]
+        bystander: list[Step] = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1)]
         hostile_steps: list[Step] = [Open(2, hostile.session), Read(2), Add(2, numbered(2)), Read(2), Read(1)]
         again: list[Step] = [Open(3, hostile.session), Read(3), Add(3, numbered(1, first=3)), Read(2)]
         ending: list[Step] = (
@@ -228,9 +227,9 @@ def bad_adds(handle: int) -> list[Add]:
 
 def _refused_beside(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(2):
-        beside = [Add(1, numbered(1)), bad, Read(1), Add(1, numbered(1, first=2)), Read(1)]
+        beside: list[Step] = [Add(1, numbered(1)), bad, Read(1), Add(1, numbered(1, first=2)), Read(1)]
         yield program(opened(A, B), Add(2, rich("b")), beside, fresh_read(3))
-    every_bad = list(itertools.chain.from_iterable([bad, Read(1)] for bad in bad_adds(2)))
+    every_bad: list[Step] = [step for bad in bad_adds(2) for step in (bad, Read(1))]
     yield program(
         opened(A, B), Add(1, numbered(1)), Read(1), every_bad, Add(1, numbered(1, first=2)), Read(1)
     )

@@ -37,7 +37,7 @@ def _deep_messages() -> tuple[BaseMessage, ...]:
             usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
         ),
         ToolMessage(content="m3", tool_call_id="1", artifact={"rows": [[1], {"a": 2}]}),
-        HumanMessage(content="m4", note={"a": [{"b": 1}]}),  # type: ignore[call-arg]
+        HumanMessage(content="m4", note={"a": [{"b": 1}]}),
     )
 
 
@@ -92,7 +92,7 @@ def _arguments(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(1)), Add(1, unsorted), Add(1, numbered(3)), Read(1))
     yield program(opened(A), Add(1, ()), Add(1, numbered(2), container="tuple"), Read(1))
     for call in ("add_message", "add_user_message"):
-        yield program(opened(A), Add(1, (_deep_messages()[0],), call=call), Read(1))  # type: ignore[arg-type]
+        yield program(opened(A), Add(1, (_deep_messages()[0],), call=call), Read(1))
     yield program(opened(A), Add(1, (AIMessage(content="m1"),), call="add_ai_message"), Read(1))
 
 

@@ -158,9 +158,7 @@ def unread(session: Session, steps: Sequence[int]) -> list[int]:
     if session.atomic:
         seen = set(steps)
         return [number for number in session.writes if number not in seen and session.certain(number)]
-    missing = {
-        number: len(session.messages_of(number)) for number in session.writes if session.certain(number)
-    }
+    missing = {number: len(session.messages_of(number)) for number in session.writes if session.certain(number)}
     for number in steps:
         if number in missing:
             missing[number] -= 1

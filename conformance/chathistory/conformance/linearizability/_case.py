@@ -203,9 +203,7 @@ class Case:
             if any(self.session.precedes(read, other) for other in self.session.reads):
                 text += f" No later read holds {quote(message)} either."
             return self.violation("lost add", [*before, read], [message], text)
-        text += (
-            f" {sentence(self.name(again))} holds it{' again' if self.session.precedes(read, again) else ''}."
-        )
+        text += f" {sentence(self.name(again))} holds it{' again' if self.session.precedes(read, again) else ''}."
         return self.violation("stale read", [*before, read, again], [message], text)
 
     def violation(

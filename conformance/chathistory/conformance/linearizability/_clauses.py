@@ -21,9 +21,7 @@ FINAL_READER = "final read"
 """The process of the reads that `lost_messages` is given."""
 
 
-def lost_messages(
-    history: EventHistory, final_reads: Mapping[str, Iterable[str]] | None = None
-) -> Violation | None:
+def lost_messages(history: EventHistory, final_reads: Mapping[str, Iterable[str]] | None = None) -> Violation | None:
     """An acknowledged message that is missing at the end (CON-1).
 
     A message is not judged if a clear or replace may have come after it.

@@ -121,9 +121,7 @@ def units_of(session: Session) -> list[Unit] | None:
     read = {number for run in runs.values() for number in run.steps}
     units += [_unit(session, Effect.EMPTY_READ, n) for n in session.reads if not session.observed(n)]
     units += [_unit(session, Effect.WRITE, n) for n in session.writes if n not in read and session.certain(n)]
-    return units + [
-        _clear_unit(session, number) for number in session.resets if not session.calls[number].added
-    ]
+    return units + [_clear_unit(session, number) for number in session.resets if not session.calls[number].added]
 
 
 def readers_of(session: Session) -> dict[int, list[int]] | None:

@@ -71,7 +71,7 @@ def _unnamed(case: Case, suspects: Suspects, core: list[int]) -> Violation:
 
 
 def _shown(suspects: Suspects, core: list[int]) -> list[int]:
-    """The calls of a core that are shown: with all clears that are near if there is room, or the first few."""
+    """The calls of a core that are shown: with all clears nearby if there is room, or else the first few."""
     whole = sorted({*core, *suspects.clears})
     return whole if len(whole) <= _MOST_CALLS else core[:_MOST_CALLS]
 
@@ -86,9 +86,7 @@ def _two_calls(case: Case, core: list[int]) -> Violation | None:
     if lost is None or case.calls[later].kind != "read" or not case.session.precedes(earlier, later):
         return None
     did = "found" if case.calls[earlier].kind == "read" else "wrote"
-    text = (
-        f"{case.name(later)} began after {case.name(earlier)}, which {did} {quote(lost)}, had returned, and "
-    )
+    text = f"{case.name(later)} began after {case.name(earlier)}, which {did} {quote(lost)}, had returned, and "
     text += "doesn't hold it; no clear or assignment can explain what it found instead."
     return case.missing(lost, later, [earlier], text)
 

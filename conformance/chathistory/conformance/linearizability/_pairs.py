@@ -83,20 +83,14 @@ def _both(case: Case, pair: tuple[int, int], having: int, messages: tuple[str, s
 
 def _moved(case: Case, first: int, second: int, ours: str, theirs: str) -> Violation:
     """Two reads with the same two messages in different orders."""
-    text = (
-        f"{case.name(first)} holds {quote(ours)} before {quote(theirs)}, {case.name(second)} holds them the "
-    )
+    text = f"{case.name(first)} holds {quote(ours)} before {quote(theirs)}, {case.name(second)} holds them the "
     text += "other way round; one order of the adds can't explain both."
-    return case.violation(
-        "read out of order", [first, second, *_writers(case, ours, theirs)], [ours, theirs], text
-    )
+    return case.violation("read out of order", [first, second, *_writers(case, ours, theirs)], [ours, theirs], text)
 
 
 def _inserted(case: Case, without: int, having: int, new: str, old: str) -> Violation:
     """A message that stands before another one which was once read without it."""
-    text = (
-        f"{case.name(without)} holds {quote(old)} and not {quote(new)}, so {quote(new)} can only have been "
-    )
+    text = f"{case.name(without)} holds {quote(old)} and not {quote(new)}, so {quote(new)} can only have been "
     text += f"added behind; yet in {case.name(having)} it stands before {quote(old)}."
     calls = [without, having, *_writers(case, new)]
     return case.violation("message inserted in the middle", calls, [new, old], text)
@@ -107,11 +101,7 @@ def _vanished(case: Case, first: int, second: int, ours: str, theirs: str) -> Vi
     text = f"{case.name(first)} holds {quote(ours)}, {case.name(second)} holds {quote(theirs)} in its place. "
     theirs_too = set(case.observed(second))
     shared = next((message for message in case.observed(first) if message in theirs_too), None)
-    text += (
-        "The session was never cleared"
-        if shared is None
-        else f"Both hold {quote(shared)}, so they saw one epoch"
-    )
+    text += "The session was never cleared" if shared is None else f"Both hold {quote(shared)}, so they saw one epoch"
     lost = theirs if case.holder_after(ours, second) is not None else ours
     text += f": {quote(lost)} is lost to one of them." if lost == theirs else f": {quote(lost)} was lost."
     messages = [lost, ours if lost == theirs else theirs]
@@ -205,13 +195,9 @@ def missing_add(case: Case, writer: int, read: int, later: int) -> Violation:
     observed = set(case.observed(read))
     lost = next(message for message in case.batch(writer) if message not in observed)
     if later == read:
-        text = (
-            f"{case.name(read)} began after {case.name(writer)} had been acknowledged, and doesn't hold its "
-        )
+        text = f"{case.name(read)} began after {case.name(writer)} had been acknowledged, and doesn't hold its "
         return case.missing(lost, read, [writer], f"{text}message {quote(lost)}.")
-    text = (
-        f"{case.name(writer)} had been acknowledged before {case.name(later)} began, yet {case.name(read)} "
-    )
+    text = f"{case.name(writer)} had been acknowledged before {case.name(later)} began, yet {case.name(read)} "
     text += f"holds {quote(case.batch(later)[0])} of the latter, and not {quote(lost)} of the former."
     return case.missing(lost, read, [writer, later], text)
 

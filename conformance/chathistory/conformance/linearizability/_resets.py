@@ -178,9 +178,7 @@ class _Scene:
         begun = max(calls, key=case.starts.__getitem__)
         ended = min(calls, key=case.ends.__getitem__)
         other = inner.run.content[0] if inner.run else ""
-        text = (
-            f"{self._before(begun)}. {self._after(ended)}. In between, the session held {quote(other)} and "
-        )
+        text = f"{self._before(begun)}. {self._after(ended)}. In between, the session held {quote(other)} and "
         text += f"not {quote(self.message)}: it had been cleared, and what was cleared is back."
         return case.violation("resurrected after clear", [begun, ended, *self._calls()], [self.message], text)
 
@@ -205,9 +203,7 @@ class _Scene:
         if self.first == INITIAL:
             return f"{quote(self.message)} was there before {self.case.name(inner)} began"
         did = "had returned with" if self.case.calls[self.first].kind == "read" else "had written"
-        return (
-            f"{self.case.name(self.first)} {did} {quote(self.message)} before {self.case.name(inner)} began"
-        )
+        return f"{self.case.name(self.first)} {did} {quote(self.message)} before {self.case.name(inner)} began"
 
     def _after(self, inner: int) -> str:
         """What was after."""

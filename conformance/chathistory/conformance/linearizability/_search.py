@@ -249,9 +249,7 @@ class _Problem:
     def _is_settled(self, state: _State, step: _Step) -> bool:
         """Whether to do a ready step now, whatever else is ready."""
         fits = step.node == state.node if step.added is None else step.unread and state.node == DEAD
-        return fits and not any(
-            end < step.start and not state.maybe_done >> place & 1 for place, end in self._may_miss
-        )
+        return fits and not any(end < step.start and not state.maybe_done >> place & 1 for place, end in self._may_miss)
 
     def successors(self, state: _State) -> Iterator[_State]:
         """The states after one more step. The search takes the last first: an add before a clear."""

@@ -53,9 +53,7 @@ def _read_ahead(case: Case, group: Group) -> Violation | None:
                 newest, writer, newest_start = message, number, case.starts[number]
         place = length
         if newest_start > case.ends[read]:
-            text = (
-                f"{case.name(read)} holds {quote(newest)}, but had returned before {case.name(writer)} began."
-            )
+            text = f"{case.name(read)} holds {quote(newest)}, but had returned before {case.name(writer)} began."
             return case.violation("message from nowhere", [read, writer], [newest], text)
     return None
 

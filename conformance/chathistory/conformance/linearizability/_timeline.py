@@ -55,9 +55,7 @@ def render_text(violation: Violation) -> str:
     rows, ranks = _rows(violation)
     title = _fit(f"{violation.anomaly} in session {quote(violation.session)}", _WIDTH)
     prose = textwrap.wrap(violation.explanation, _WIDTH, break_on_hyphens=False)
-    return (
-        "\n".join([title, "", *(_fit(line, _WIDTH) for line in prose), "", *_text_lines(rows, ranks)]) + "\n"
-    )
+    return "\n".join([title, "", *(_fit(line, _WIDTH) for line in prose), "", *_text_lines(rows, ranks)]) + "\n"
 
 
 def _text_lines(rows: Sequence[_Row], ranks: int) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Peers: the chat message histories that people use today, as they are, ready to be checked."""
