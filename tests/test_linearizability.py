@@ -157,6 +157,7 @@ def test_what_a_session_held_before_counts(line: str, initial: str, anomaly: str
         ("1+ab~ 1r", None),
         ("1+ab? 1ra", None),
         ("1(+ab 2(! 1) 2) 3rb", None),
+        ("1(! 2(+ab~ 3(ra 2) 4(r 3) 4) 1)", None),
         # What it may not.
         ("1+ab 1ra", "lost add"),
         ("1+ab 1rb", "lost add"),

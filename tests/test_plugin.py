@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -223,6 +224,14 @@ def test_a_class_may_declare_deviations(project: pytest.Pytester) -> None:
         class TestMine(ChatHistoryConformance):
             backend = get
         """,
+        # a fixture of the class
+        """
+        class TestMine(ChatHistoryConformance):
+            @pytest.fixture(scope="class")
+            @classmethod
+            def backend(cls):
+                yield Backend(name="b", get_session_history=Forgetful)
+        """,
         # a target
         """
         class TestMine(ChatHistoryConformance):
@@ -359,6 +368,17 @@ def test_the_json_report_can_be_replayed(project: pytest.Pytester, monkeypatch: 
     assert run(["replay", "r.json"]) == 1
 
 
+def test_a_method_can_not_be_opened_by_a_command(project: pytest.Pytester) -> None:
+    """Where the backend needs an instance of the class, the report names no target instead of a wrong one."""
+    source = """
+class TestMine(ChatHistoryConformance):
+    def backend(self):
+        yield Backend(name="b", get_session_history=Forgetful)
+"""
+    run_tests(project, source, "-k", "ORD-3", "--chathistory-json=r.json")
+    assert json.loads((project.path / "r.json").read_text())["target"] == ""
+
+
 def test_an_interrupted_class_is_incomplete(project: pytest.Pytester) -> None:
     """A report of fewer items than were selected says so."""
     run_tests(project, FORGETFUL, "-k", "ORD", "-x", "--chathistory-json=r.json")
@@ -462,4 +482,12 @@ def test_the_public_names_are_what_they_say() -> None:
     assert all(getattr(public, name) for name in public.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = public.nonsense  # type: ignore[attr-defined]
-    assert sys.modules["chathistory.conformance"] is public
+
+
+def test_a_missing_extra_names_itself() -> None:
+    """Who imports the suite without its extra is told what to install."""
+    code = "import sys; sys.modules['hypothesis'] = None; from chathistory.conformance import ChatHistoryConformance"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.stderr.splitlines()[-1] == (
+        'ModuleNotFoundError: ChatHistoryConformance needs hypothesis: pip install "chathistory[suite]"'
+    )

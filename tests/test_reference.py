@@ -100,7 +100,9 @@ def test_a_difference_says_where() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), b"x", {1, 2}, (1,), {1: 2}, {None: 1}, object(), "\ud83d\ude00", 10**5000]
+    "value",
+    [float("nan"), float("inf"), b"x", {1, 2}, (1,), {1: 2}, {None: 1}, object(), "\ud83d\ude00", 10**5000],
+    ids=lambda value: type(value).__name__,
 )
 def test_the_codec_refuses_what_json_would_change(value: object) -> None:
     """VAL-6, VAL-10: exact or refused."""

@@ -215,7 +215,6 @@ def test_a_connection_of_the_caller_is_refused_after_a_fork(path: str) -> None:
 
 ENDINGS = {
     "by coming to its end": "",
-    "by sys.exit": "sys.exit()",
     "by its threads": "threading.Thread(target=use_late).start()",
     "while a daemon goes on": "threading.Thread(target=lambda: asyncio.run(go_on()), daemon=True).start()",
 }

@@ -54,7 +54,7 @@ class TrimsTheBatchOnly(JsonHistory):
         self._renew()
 
 
-@mutant("BND-1", hardness="stateful", operations=3)
+@mutant("BND-1", hardness="data", operations=2)
 class DropsOnePerAdd(JsonHistory):
     """Each add that exceeds the bound removes one message, however many it brings."""
 

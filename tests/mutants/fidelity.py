@@ -372,7 +372,7 @@ class RoundsFloats(_Altering):
     """Floats are printed with fifteen digits; they need seventeen."""
 
     def _value(self, value: Any) -> Any:
-        return float(f"{value:.15g}") if type(value) is float else value
+        return float(f"{value:.15g}") if type(value) is float and abs(value) < 1e308 else value
 
 
 @mutant("VAL-4", hardness="data", operations=2)

@@ -55,7 +55,7 @@ class ConvertsStreamsOfARun(JsonHistory):
         return [message_chunk_to_message(one) if isinstance(one, AIMessageChunk) else one for one in batch]
 
 
-@mutant("RUN-1", "ORD-1", "SNP-1", hardness="obvious", operations=2)
+@mutant("RUN-1", "ORD-1", "SNP-1", hardness="obvious", operations=1)
 class ReturnsATuple(JsonHistory):
     """Immutable, and without the copy() that the runnable calls."""
 
@@ -63,7 +63,7 @@ class ReturnsATuple(JsonHistory):
         return tuple((yield from super()._read()))
 
 
-@mutant("RUN-1", "ORD-1", "SNP-1", hardness="obvious", operations=2)
+@mutant("RUN-1", "ORD-1", "SNP-1", hardness="obvious", operations=1)
 class ReturnsAnIterator(JsonHistory):
     """The rows of a cursor, decoded as they come."""
 
@@ -91,7 +91,7 @@ class _View(Sequence[BaseMessage]):
         return iter(self._messages)
 
 
-@mutant("RUN-1", "ORD-1", "SNP-1", hardness="data", operations=2)
+@mutant("RUN-1", "ORD-1", "SNP-1", hardness="data", operations=1)
 class ReturnsASequence(JsonHistory):
     """A sequence of its own that has everything but copy()."""
 

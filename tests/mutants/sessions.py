@@ -546,9 +546,7 @@ class LeavesAFailedTransactionToOthers(JsonHistory):
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         if self.store.notes.pop("refused", self.session_id) != self.session_id:
-            raise RuntimeError(
-                f"session {self.session_id!r}: current transaction is aborted, commands ignored"
-            )
+            raise RuntimeError(f"session {self.session_id!r}: current transaction is aborted, commands ignored")
         with self.store.lock:
             yield
 

@@ -141,9 +141,7 @@ class SharesToolArguments(CorrectHistory):
 
     def _dump(self, message: BaseMessage) -> Any:
         item = super()._dump(message)
-        for mine, theirs in zip(
-            getattr(item, "tool_calls", []), getattr(message, "tool_calls", []), strict=True
-        ):
+        for mine, theirs in zip(getattr(item, "tool_calls", []), getattr(message, "tool_calls", []), strict=True):
             mine["args"] = theirs["args"]
         return item
 

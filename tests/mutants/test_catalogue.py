@@ -58,9 +58,7 @@ def test_backend_opens(one: Mutant | Odd) -> None:
 def test_odd_history_keeps_what_it_is_told(one: Odd) -> None:
     """Two messages go in and come out, through another handle, and a clear is the end of them."""
     backend = one.make()
-    asyncio.run(
-        _smoke(_Forms(backend.get_session_history("first")), _Forms(backend.get_session_history("first")))
-    )
+    asyncio.run(_smoke(_Forms(backend.get_session_history("first")), _Forms(backend.get_session_history("first"))))
 
 
 @pytest.mark.parametrize("one", ODD, ids=lambda one: one.name)

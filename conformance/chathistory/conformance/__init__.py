@@ -41,11 +41,19 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let misspelt 
         "check": "_runner",
     }
 
+    _EXTRA = {"click", "hypothesis", "pytest", "rich"}
+
     def __getattr__(name):
         """Import a public name from the module that holds it, once."""
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        try:
+            value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        except ModuleNotFoundError as error:
+            if error.name not in _EXTRA:
+                raise
+            message = f'{name} needs {error.name}: pip install "chathistory[suite]"'
+            raise ModuleNotFoundError(message, name=error.name) from error
         globals()[name] = value
         return value
 

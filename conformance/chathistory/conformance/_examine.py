@@ -12,7 +12,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
-from chathistory.conformance._judge import Divergence, Outcome
+from chathistory.conformance._errors import BackendError
+from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._portable import program_to_json
 from chathistory.conformance._program import Add, Program, Read, Turn
 from chathistory.conformance._program import Clear as ClearStep
@@ -20,13 +21,14 @@ from chathistory.conformance._report import ClauseResult, Configuration, Counter
 from chathistory.conformance._script import script_of
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance._lines import describe
-from chathistory.conformance._subject import Subject
+from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.conformance.checks.asynchrony import in_mode
 from chathistory.conformance.checks.bounds import in_units_of
 from chathistory.reference import Clause, clause
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
+_SECONDS_TO_ANSWER = 5.0
 
 
 class _FoundViolation(BaseException):
@@ -190,8 +192,7 @@ class _Search:
 
     def make_small(self, program: Program, divergence: Divergence) -> _Violation:
         """The violation with the smallest program that the time allows."""
-        if divergence.expectation.kind == "returns" and divergence.observed.startswith("no answer"):
-            self.tally.hung = True
+        self.tally.hung = is_hanging(divergence)
         smallest = divergence
 
         def still_fails(candidate: Program) -> bool:
@@ -223,9 +224,19 @@ class _Search:
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
         outcome = self._run(program, timeout)
-        if outcome.divergence is None or not self._is_to_blame(program, timeout, shrinking):
-            return None
-        return outcome.divergence
+        if outcome.hung_after_refusal is not None and not self._answers():
+            return outcome.hung_after_refusal
+        if outcome.divergence is None or is_hanging(outcome.divergence):
+            return outcome.divergence
+        return outcome.divergence if self._is_to_blame(program, timeout, shrinking) else None
+
+    def _answers(self) -> bool:
+        """Whether the backend still answers anybody."""
+        try:
+            pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
+        except BackendError:
+            return False
+        return True
 
     def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
         outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
@@ -249,6 +260,11 @@ class _Search:
         return not any(
             self._run_control(control, timeout).divergence for control in self.check.controls(program)
         )
+
+
+def is_hanging(divergence: Divergence | Counterexample) -> bool:
+    """Whether a violation is a call that did not return."""
+    return divergence.observed.startswith(NO_ANSWER)
 
 
 def _in_async(program: Program) -> Program:

@@ -57,6 +57,9 @@ from chathistory.reference import Replace as ModelReplace
 
 _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
 
+NO_ANSWER = "no answer"
+"""How the observation of a call that did not return begins."""
+
 _PROMISE_OF: dict[Aspect, str] = {
     "lost": "every acknowledged message is read at the end",
     "order": "the messages of each worker are read in the order in which it added them",
@@ -118,12 +121,14 @@ class Outcome:
         judged: how many observations could be judged; 0 says nothing about the clause.
         operations: how many calls were made.
         refused: why values or session ids were refused, where that is allowed.
+        hung_after_refusal: a call that did not return after a refusal, where that is left to ERR-3.
     """
 
     divergence: Divergence | None
     judged: int
     operations: int
     refused: frozenset[str] = frozenset()
+    hung_after_refusal: Divergence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ class _Possible:
     pending: tuple[tuple[Operation, ...], ...] = ()
 
 
-class _StopJudging(Exception):
+class _StopJudging(Exception):  # noqa: N818 -- it is no error
     """The rest of the program is another clause's business."""
 
 
@@ -183,7 +188,7 @@ def run_and_judge(
                 break
     except _StopJudging:
         pass
-    return Outcome(divergence, judge.judged, execution.operations, frozenset(judge.refused))
+    return Outcome(divergence, judge.judged, execution.operations, frozenset(judge.refused), judge.hung)
 
 
 @dataclass(slots=True)
@@ -201,6 +206,7 @@ class _Judge:
     now: float = 0.0
     loops: int = 0
     after_refusal: bool = False
+    hung: Divergence | None = None
 
     def judge(self, observation: Observation) -> Divergence | None:
         """What is wrong with this observation, or None; the expected state moves on."""
@@ -209,13 +215,7 @@ class _Judge:
         if observation.outcome == "skipped":
             return None
         if observation.outcome == "hung":
-            return self._wrong(
-                observation,
-                "an answer",
-                f"no answer within {self.execution.timeout:g} s",
-                "The call did not return.",
-                Expectation(kind="returns"),
-            )
+            return self._judge_hung(observation)
         if observation.changed_result is not None and self.lens.results:
             return self._changed_result(observation)
         match observation.step:
@@ -242,6 +242,20 @@ class _Judge:
             case Edit():
                 pass
         return None
+
+    def _judge_hung(self, observation: Observation) -> Divergence | None:
+        """A call that did not return; after a refusal that is ERR-3's business, if others still answer."""
+        divergence = self._wrong(
+            observation,
+            "an answer",
+            f"{NO_ANSWER} within {self.execution.timeout:g} s",
+            "The call did not return" + (", after an earlier one had been refused." if self.after_refusal else "."),
+            Expectation(kind="returns"),
+        )
+        if self.after_refusal and not self.lens.recovery:
+            self.hung = divergence
+            raise _StopJudging
+        return divergence
 
     # -- the steps -------------------------------------------------------------------------------------------
 

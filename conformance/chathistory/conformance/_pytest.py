@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -31,7 +31,7 @@ class BrokenClauseWarning(UserWarning):
 class ChatHistoryConformance:
     """Checks a chat message history, one test item per clause.
 
-    Subclass it and say what to check, by a fixture or by an attribute::
+    Subclass it and say what to check, by a fixture `get_session_history` or by an attribute `backend`::
 
         class TestMine(ChatHistoryConformance):
             @pytest.fixture
@@ -125,7 +125,7 @@ _SMOKE = pytest.StashKey[str]()
 def _opened_for_class(request: pytest.FixtureRequest) -> Backend | None:
     """The open backend of the attribute `backend`, the same for all items of a class; None without one."""
     subject = _own_backend(request.cls)
-    if subject is None:
+    if subject is None or _is_fixture(subject):
         return None
     node = _class_node(request)
     if _OPENED not in node.stash:
@@ -147,7 +147,8 @@ def _open(node: pytest.Class, subject: object, request: pytest.FixtureRequest) -
     stack = ExitStack()
 
     def close() -> None:
-        del node.stash[_OPENED]
+        if _OPENED in node.stash:
+            del node.stash[_OPENED]
         with _failing_in_one_line():
             stack.close()
 
@@ -163,12 +164,15 @@ def _opening(subject: object, request: pytest.FixtureRequest) -> AbstractContext
     if isinstance(subject, str):
         return open_target(subject, claims=claims)
     name = f"{request.cls.__qualname__}.backend"
-    return open_subject(subject, name=name, import_path=f"{request.path}:{name}", claims=claims)
+    import_path = None if inspect.ismethod(subject) else f"{request.path}:{name}"  # a script has no instance
+    return open_subject(subject, name=name, import_path=import_path, claims=claims)
 
 
 def _own_backend(cls: type) -> object:
-    """The attribute `backend` as it was written: a function in a class body is meant as a function."""
-    raw = inspect.getattr_static(cls, "backend", None)
+    """The attribute `backend` as it was written: a function in a class body is a method only if it takes self."""
+    raw: object = inspect.getattr_static(cls, "backend", None)
+    if _is_fixture(raw):
+        return raw
     if isinstance(raw, staticmethod | classmethod):
         return raw.__get__(None, cls)
     if inspect.isfunction(raw) and next(iter(inspect.signature(raw).parameters), "") == "self":
@@ -176,16 +180,29 @@ def _own_backend(cls: type) -> object:
     return raw
 
 
+def _is_fixture(attribute: object) -> bool:
+    """Whether an attribute is a fixture, which pytest before 8.4 marks and later wraps."""
+    return hasattr(attribute, "_pytestfixturefunction") or type(attribute).__name__ == "FixtureFunctionDefinition"
+
+
 def _of_fixture(request: pytest.FixtureRequest) -> AbstractContextManager[Backend]:
-    """The backend of the fixture `get_session_history`, which has to be the user's own."""
-    factory: Callable[..., object] = request.getfixturevalue("get_session_history")
-    store = getattr(factory, "__self__", None)
+    """The backend of the class's fixture `backend`, or of the user's own fixture `get_session_history`."""
     name = request.cls.__qualname__
-    if store is not None and store is request.getfixturevalue("chat_history_store"):
+    if _own_backend(request.cls) is not None:
+        return open_subject(request.getfixturevalue("backend"), name=name, claims=_claims(request.cls))
+    factory: object = request.getfixturevalue("get_session_history")
+    if _is_reference(factory, request):
         raise UsageError(
             f"{name} says not what to check; give it a fixture get_session_history or an attribute backend"
         )
     return open_subject(factory, name=name, claims=_claims(request.cls))
+
+
+def _is_reference(factory: object, request: pytest.FixtureRequest) -> bool:
+    """Whether a factory is the plugin's own fixture: checking that says nothing about anybody's history."""
+    if "chat_history_store" not in request.fixturenames:
+        return False
+    return getattr(factory, "__self__", None) is request.getfixturevalue("chat_history_store")
 
 
 def _claims(cls: type[ChatHistoryConformance]) -> tuple[Profile, ...] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._errors import BackendError, UsageError
-from chathistory.conformance._examine import examine, examine_again
+from chathistory.conformance._examine import examine, examine_again, is_hanging
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
     ClauseFinished,
@@ -151,7 +151,7 @@ class _Run:
 
     def _see_whether_it_still_answers(self, result: ClauseResult) -> None:
         """After a hanging call, go on only if the backend answers."""
-        if result.counterexample is None or not result.counterexample.observed.startswith("no answer"):
+        if result.counterexample is None or not is_hanging(result.counterexample):
             return
         try:
             pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, 5.0))

@@ -95,13 +95,12 @@ def parse_claims(words: Iterable[str]) -> tuple[Profile, ...]:
     Raises:
         UsageError: there is no such profile.
     """
-    for word in words:
-        if word.lower() not in PROFILES:
-            raise UsageError(
-                f"there is no profile {word!r}{did_you_mean(word, PROFILES)}; they are {', '.join(PROFILES)}"
-            )
-    lower = {word.lower() for word in words}
-    return tuple(profile for profile in PROFILES if profile in lower)
+    wanted = {word.lower(): word for word in words}
+    for lower, word in wanted.items():
+        if lower not in PROFILES:
+            hint = did_you_mean(word, PROFILES)
+            raise UsageError(f"there is no profile {word!r}{hint}; they are {', '.join(PROFILES)}")
+    return tuple(profile for profile in PROFILES if profile in wanted)
 
 
 def _open(subject: object, name: str, entry: EntryPoint | None) -> Opened:

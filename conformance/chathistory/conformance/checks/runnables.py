@@ -91,7 +91,7 @@ def with_adds_for_turns(failing: Program) -> Iterator[Program]:
 CHECKS = tuple(
     Check(
         clause=clause,
-        name=name,
+        name=f"{name} ({mode})",
         lens=lens,
         cases=cases(mode),
         modes=frozenset({mode}),

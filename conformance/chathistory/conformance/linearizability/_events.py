@@ -162,7 +162,7 @@ class Call:
         return cls(**{**data, "added": tuple(data.get("added", ()))})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class EventHistory:
     """Every call of a concurrent program, in any order. A call's number is its place in `calls`.
 

@@ -1,0 +1,250 @@
+"""The engine: the gate, the watchdog, whose fault a failure is, how small it becomes, and what is never a pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, check
+from chathistory.conformance._judge import Lens, run_and_judge
+from chathistory.conformance._portable import program_from_json
+from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, program
+from chathistory.conformance._report import EFFORTS, Event, RunFinished
+from chathistory.conformance._runner import replay
+from chathistory.conformance._shrink import shrink
+from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance.backends import reference
+from chathistory.conformance.checks._check import A, numbered
+from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory, UnknownClauseError
+
+QUICK = replace(EFFORTS["quick"], timeout=1.0)
+
+
+class Broken(InMemoryChatMessageHistory):
+    """Hands its reads through a function that spoils them."""
+
+    spoil: Callable[[list[BaseMessage]], list[BaseMessage]] = staticmethod(lambda messages: messages)
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        return self.spoil(super().messages)
+
+    @messages.setter
+    def messages(self, messages: Iterable[BaseMessage]) -> None:
+        super(Broken, type(self)).messages.fset(self, messages)  # type: ignore[attr-defined]
+
+
+def broken_by(spoil: Callable[[list[BaseMessage]], list[BaseMessage]]) -> Backend:
+    """A backend whose reads are spoiled."""
+    store = InMemoryChatHistoryStore()
+    kind = type("Spoiled", (Broken,), {"spoil": staticmethod(spoil)})
+    return Backend(name="broken", get_session_history=lambda session_id: kind(session_id, store=store), claims={"core"})
+
+
+def red(report: Report) -> list[str]:
+    """The clauses that failed."""
+    return [result.id for result in report.with_outcome("failed")]
+
+
+def test_the_reference_is_conformant() -> None:
+    """It passes every clause it claims, and nothing it claims goes unexercised."""
+    for backend in reference():
+        report = check(backend, configuration=QUICK)
+        assert report.verdict == "conformant"
+        assert not report.with_outcome("failed", "warned", "undecided", "stale")
+
+
+def test_the_same_seed_draws_the_same_programs() -> None:
+    """Two runs make the same number of calls, clause by clause."""
+    runs = []
+    for _ in range(2):
+        for backend in reference():
+            report = check(backend, clauses=["ORD", "CLR", "VAL-3"], configuration=replace(QUICK, seed=7))
+            runs.append([(result.id, result.programs, result.operations) for result in report.clauses])
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (lambda session_id: 1 / 0, "ZeroDivisionError"),
+        (lambda session_id: {}, "returned dict, not a chat message history"),
+        (lambda session_id: Unanswering(session_id), "did not return within 0.3 s"),
+    ],
+)
+def test_a_fault_of_the_set_up_is_one_line(factory: Callable[[str], BaseChatMessageHistory], said: str) -> None:
+    """The smoke gate stops a run before eighty checks turn red."""
+    with pytest.raises(BackendError, match=said) as raised:
+        check(factory, configuration=replace(QUICK, timeout=0.3))
+    assert "\n" not in str(raised.value)
+
+
+class Unanswering(InMemoryChatMessageHistory):
+    """Never comes back."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        threading.Event().wait(60)
+
+
+def test_a_deadlock_is_a_finding_and_not_the_end_of_the_run() -> None:
+    """A history that leaves its lock held after an error fails ERR-3, and the run goes on."""
+    lock = threading.Lock()
+    store = InMemoryChatHistoryStore()
+
+    class Locked(InMemoryChatMessageHistory):
+        def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+            lock.acquire()  # noqa: SIM115 -- the defect under test
+            super().add_messages(messages)
+            lock.release()
+
+    backend = Backend(name="locked", get_session_history=lambda name: Locked(name, store=store), claims={"core"})
+    configuration = replace(QUICK, timeout=0.2, shrink_seconds=1.0)
+    report = check(backend, clauses=["ORD-1", "ERR-3", "RUN-1"], configuration=configuration)
+    assert red(report) == ["ERR-3"]
+    assert report.with_outcome("undecided")[0].reason.startswith("the backend has not answered")
+    assert report.verdict == "violations"
+
+
+def test_time_limits_nest_and_are_put_back() -> None:
+    """Somebody else's timer still rings."""
+    began = time.monotonic()
+    with pytest.raises(OperationHungError), time_limit(0.2):
+        with time_limit(5):
+            pass
+        time.sleep(3)
+    assert time.monotonic() - began < 2
+
+
+def test_a_failure_is_named_by_its_own_clause() -> None:
+    """A store that loses names is no store that loses order."""
+
+    def nameless(messages: list[BaseMessage]) -> list[BaseMessage]:
+        for message in messages:
+            message.name = None
+        return messages
+
+    assert red(check(broken_by(nameless), clauses=["ORD", "ISO", "CLR", "VAL-1", "VAL-2", "VAL-3"], configuration=QUICK)) == ["VAL-3"]
+
+
+def test_a_counterexample_is_minimal_and_can_be_replayed() -> None:
+    """A page limit is shown by one add of one message too many, and found again until it is mended."""
+    backend = broken_by(lambda messages: messages[-100:])
+    result = check(backend, clauses=["ORD-7"], configuration=replace(QUICK, shrink_seconds=20.0)).clauses[0]
+    assert result.counterexample is not None
+    steps = program_from_json(dict(result.counterexample.program)).steps
+    assert [type(step) for step in steps] == [Open, Add, Read]
+    assert len(steps[1].messages) == 101  # type: ignore[union-attr]
+    assert result.counterexample.search == "minimal"
+    recorded = {"id": "ORD-7", "counterexample": {"program": dict(result.counterexample.program)}}
+    again = replay(backend, recorded)
+    assert again is not None
+    assert again.outcome == "failed"
+    assert replay(broken_by(lambda messages: messages), recorded) is None
+
+
+def test_shrinking_ends_when_its_time_is_used_up() -> None:
+    """What was found by then is kept, and the search says that it was cut."""
+    large = program(Open(1, A), *(Add(1, numbered(1)) for _ in range(400)), Read(1))
+
+    def slow(candidate: Program) -> bool:
+        time.sleep(0.01)
+        return len(candidate.steps) > 300
+
+    began = time.monotonic()
+    small, complete = shrink(large, slow, seconds=0.3)
+    assert not complete
+    assert time.monotonic() - began < 2
+    assert len(small.steps) <= len(large.steps)
+
+
+def test_sessions_that_hold_something_already_are_no_trouble() -> None:
+    """A store in use is as good as an empty one: ids are the suite's own, whatever else is there."""
+    store = InMemoryChatHistoryStore()
+    for name in ("", " ", "1", "a", "session"):
+        store.get_session_history(name).add_messages(numbered(50))
+    report = check(store.get_session_history, clauses=["ORD-1", "ISO"], configuration=QUICK)
+    assert not red(report)
+    assert store.get_session_history("session").messages == list(numbered(50))
+
+
+def test_the_suite_clears_up_after_itself() -> None:
+    """Unless the store is thrown away, the sessions it made are empty at the end."""
+    store = InMemoryChatHistoryStore()
+    check(store.get_session_history, clauses=["ORD", "ISO-1", "VAL-1", "RUN-1"], configuration=QUICK)
+    left = [name for name in store.sessions() if not name.endswith("-smoke")]
+    assert left == []
+
+
+def test_a_declared_deviation_must_still_occur() -> None:
+    """Declared when it fails, stale and a failure of the gate when it does not."""
+    deviations = (Deviation(clause="ORD-7", reason="pages"), Deviation(clause="ORD-1", reason="was broken once"))
+    backend = replace(broken_by(lambda messages: messages[-200:]), deviations=deviations)
+    report = check(backend, clauses=["ORD-7", "ORD-1"], configuration=QUICK)
+    assert {result.id: result.outcome for result in report.clauses} == {"ORD-1": "stale", "ORD-7": "declared"}
+    assert report.verdict == "violations"
+    with pytest.raises(ValueError, match="reason"):
+        Deviation(clause="ORD-1", reason=" ")
+
+
+def test_what_is_not_offered_is_not_claimed_and_never_passed() -> None:
+    """A backend without partitions or bounds has nothing to show there."""
+    report = check(broken_by(lambda messages: messages), clauses=["ISO-6", "BND-1", "ASY-1"], configuration=QUICK)
+    assert {result.outcome for result in report.clauses} == {"not-claimed"}
+    assert all(result.reason for result in report.clauses)
+    assert report.verdict == "undecided"
+
+
+def test_an_unknown_clause_names_the_nearest() -> None:
+    """A typing error is told, not ignored."""
+    with pytest.raises(UnknownClauseError, match="ORD"):
+        check(broken_by(lambda messages: messages), clauses=["ODR-1"])
+
+
+def test_an_interrupted_run_still_reports() -> None:
+    """The report of what ran is announced before the interrupt goes on."""
+    events: list[Event] = []
+    calls = 0
+
+    def interrupted(messages: list[BaseMessage]) -> list[BaseMessage]:
+        nonlocal calls
+        calls += 1
+        if calls > 60:
+            raise KeyboardInterrupt
+        return messages
+
+    with pytest.raises(KeyboardInterrupt):
+        check(broken_by(interrupted), clauses=["ORD"], configuration=QUICK, listener=events.append)
+    finished = events[-1]
+    assert isinstance(finished, RunFinished)
+    assert not finished.report.complete
+    assert finished.report.verdict == "undecided"
+
+
+def test_no_deprecation_of_langchain_core_reaches_the_user() -> None:
+    """The classes they will remove are the very subject of this library."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for backend in reference():
+            check(backend, clauses=["ORD-1", "RUN"], configuration=QUICK)
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_a_cancelled_call_leaves_two_possible_histories_and_a_read_decides() -> None:
+    """The judge keeps both, and holds the backend to the one it showed."""
+    for backend in reference():
+        cancelled = program(Open(1, A), Edit(1, "result", "append"), Clear(1), NewLoop(), Assign(1, numbered(1)), Read(1))
+        assert run_and_judge(backend, cancelled, Lens()).divergence is None
+
+
+def test_configurations_say_what_they_are() -> None:
+    """Quick looks less hard than full, full less than thorough."""
+    assert EFFORTS["quick"].examples < EFFORTS["full"].examples < EFFORTS["thorough"].examples
+    assert Configuration() == EFFORTS["full"]
+    assert HumanMessage(content="m2") == numbered(2)[1]
