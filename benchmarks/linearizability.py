@@ -141,9 +141,7 @@ MEASUREMENTS = [
         Violation,
     ),
     Measurement("100,000 calls, one message lost, explained", lambda: broken(draw(100_000)), Violation),
-    Measurement(
-        "1,000,000 calls, one message lost, explained", lambda: broken(draw(1_000_000)), Violation, large=True
-    ),
+    Measurement("1,000,000 calls, one message lost, explained", lambda: broken(draw(1_000_000)), Violation, large=True),
 ]
 
 
@@ -177,9 +175,7 @@ def print_memory() -> None:
 def main() -> int:
     """Measure everything; 1 if a limit is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="rounds of which the median is taken (default 5)"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is taken (default 5)")
     parser.add_argument("--quick", action="store_true", help="leave out the histories of a million calls")
     arguments = parser.parse_args()
     print(f"Python {sys.version.split()[0]}, median of {arguments.rounds} rounds (fastest to slowest)")

@@ -130,7 +130,9 @@ def test_a_failure_is_named_by_its_own_clause() -> None:
             message.name = None
         return messages
 
-    assert red(check(broken_by(nameless), clauses=["ORD", "ISO", "CLR", "VAL-1", "VAL-2", "VAL-3"], configuration=QUICK)) == ["VAL-3"]
+    assert red(
+        check(broken_by(nameless), clauses=["ORD", "ISO", "CLR", "VAL-1", "VAL-2", "VAL-3"], configuration=QUICK)
+    ) == ["VAL-3"]
 
 
 def test_a_counterexample_is_minimal_and_can_be_replayed() -> None:
@@ -239,7 +241,9 @@ def test_no_deprecation_of_langchain_core_reaches_the_user() -> None:
 def test_a_cancelled_call_leaves_two_possible_histories_and_a_read_decides() -> None:
     """The judge keeps both, and holds the backend to the one it showed."""
     for backend in reference():
-        cancelled = program(Open(1, A), Edit(1, "result", "append"), Clear(1), NewLoop(), Assign(1, numbered(1)), Read(1))
+        cancelled = program(
+            Open(1, A), Edit(1, "result", "append"), Clear(1), NewLoop(), Assign(1, numbered(1)), Read(1)
+        )
         assert run_and_judge(backend, cancelled, Lens()).divergence is None
 
 

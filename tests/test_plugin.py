@@ -227,9 +227,8 @@ def test_a_class_may_declare_deviations(project: pytest.Pytester) -> None:
         # a fixture of the class
         """
         class TestMine(ChatHistoryConformance):
-            @pytest.fixture(scope="class")
-            @classmethod
-            def backend(cls):
+            @pytest.fixture
+            def backend(self):
                 yield Backend(name="b", get_session_history=Forgetful)
         """,
         # a target

@@ -112,7 +112,9 @@ def test_the_codec_refuses_what_json_would_change(value: object) -> None:
 
 def test_the_codec_keeps_what_validators_would_recompute() -> None:
     """A message is rebuilt field by field."""
-    message = AIMessage(content="", additional_kwargs={"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]})
+    message = AIMessage(
+        content="", additional_kwargs={"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}
+    )
     message.tool_calls = []
     assert same_value(message, decode(encode(message)))
 
@@ -124,7 +126,16 @@ def test_the_codec_reads_what_older_versions_wrote() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", '{"type": "human"}', '{"type": "x", "data": {}}', '{"type": "human", "data": {"content": 5}}', '{"type": ["human"], "data": {}}']
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        '{"type": "human"}',
+        '{"type": "x", "data": {}}',
+        '{"type": "human", "data": {"content": 5}}',
+        '{"type": ["human"], "data": {}}',
+    ],
 )
 def test_a_damaged_entry_is_one_clear_error(text: str) -> None:
     """Nothing else than DamagedMessageError comes out of the decoder."""
@@ -175,7 +186,11 @@ def test_the_store_records_what_was_done_to_it() -> None:
     history.add_messages([A])
     asyncio.run(history.aget_messages())
     asyncio.run(history.aclear())
-    assert [(made.kind, made.mode) for made in store.operations] == [("add", "sync"), ("read", "async"), ("clear", "async")]
+    assert [(made.kind, made.mode) for made in store.operations] == [
+        ("add", "sync"),
+        ("read", "async"),
+        ("clear", "async"),
+    ]
     assert store.operations[0].messages == (A,)
     store.forget_operations()
     assert store.operations == ()

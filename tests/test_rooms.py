@@ -15,7 +15,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"reference": ("reference",), "conformance": ("conformance", "reference")}
-PUBLIC = ("chathistory.reference", "chathistory.conformance", "chathistory.conformance.linearizability", "chathistory.adapters.sqlite")
+PUBLIC = (
+    "chathistory.reference",
+    "chathistory.conformance",
+    "chathistory.conformance.linearizability",
+    "chathistory.adapters.sqlite",
+)
 SUITE = ("hypothesis", "pytest", "click", "rich")
 
 

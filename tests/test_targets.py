@@ -514,6 +514,20 @@ def test_a_dependency_that_is_missed_on_opening_names_the_extra_too(
     assert 'pip install "chathistory[lazy]"' in error_of("lazy")
 
 
+def test_the_list_tells_of_a_dependency_that_would_be_missed_on_opening(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports inside a backend function are looked for without calling it."""
+    (folder / "lazy.py").write_text(
+        'def backend():\n    """It."""\n    import json\n    from no_such import a\n    yield'
+    )
+    register(monkeypatch, "lazy = lazy:backend", requires=("no-such; extra == 'lazy'",))
+    monkeypatch.syspath_prepend(folder)
+    [lazy] = registered_backends()
+    assert lazy.summary == "It."
+    assert "needs 'no_such', which is not installed: pip install \"chathistory[lazy]\"" in lazy.problem
+
+
 def test_a_missing_dependency_of_no_extra_is_named_alone() -> None:
     """Where no extra is known to bring a module, none is made up."""
     error = ModuleNotFoundError("No module named 'x'", name="x")

@@ -135,9 +135,7 @@ def _with_fields() -> Iterator[BaseMessage]:
     for cls in AI_CLASSES:
         yield build(cls, content="", additional_kwargs={"tool_calls": _RAW_TOOL_CALLS})
         yield build(cls, additional_kwargs={"function_call": {"name": "f", "arguments": '{"a": 1}'}})
-    yield build(
-        AIMessage, content="", tool_calls=list(TOOL_CALLS), invalid_tool_calls=list(INVALID_TOOL_CALLS)
-    )
+    yield build(AIMessage, content="", tool_calls=list(TOOL_CALLS), invalid_tool_calls=list(INVALID_TOOL_CALLS))
 
 
 def _with_contents() -> Iterator[BaseMessage]:

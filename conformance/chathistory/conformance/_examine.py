@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._portable import program_to_json
-from chathistory.conformance._program import Add, Program, Read, Turn
+from chathistory.conformance._program import Add, Program, Read, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
@@ -23,7 +23,6 @@ from chathistory.conformance._shrink import shrink
 from chathistory.conformance._lines import describe
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks import Check, checks_of
-from chathistory.conformance.checks.asynchrony import in_mode
 from chathistory.conformance.checks.bounds import in_units_of
 from chathistory.reference import Clause, clause
 
@@ -75,9 +74,7 @@ def examine(subject: Subject, clause_id: str, configuration: Configuration) -> C
         return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
     tally = _Tally()
     with _quiet():
-        violation = next(
-            filter(None, (_search(subject, check, configuration, tally) for check in checks)), None
-        )
+        violation = next(filter(None, (_search(subject, check, configuration, tally) for check in checks)), None)
         counterexample = _counterexample(subject, rule, violation) if violation else None
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
 
@@ -119,9 +116,7 @@ def _applicable(subject: Subject, rule: Clause) -> tuple[list[Check], str]:
         missing = "sync" if "sync" not in subject.modes else "async"
         return [], f"its {missing} calls are not {'implemented' if missing == 'sync' else 'claimed'}"
     needs = [check.needs(subject.backend) for check in possible]
-    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(
-        filter(None, needs)
-    )
+    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(filter(None, needs))
 
 
 def _runs_async(subject: Subject, check: Check) -> bool:
@@ -215,8 +210,14 @@ class _Search:
 
     def _prepared(self, program: Program) -> Program:
         if self.check.in_resolution:
-            program = in_units_of(self.subject.backend.ttl_resolution)(program)
-        return _in_async(program) if _runs_async(self.subject, self.check) else program
+            program = in_units_of(self.subject.backend.ttl_resolution, self.subject.backend.advance is not None)(
+                program
+            )
+        return in_mode(program, "async") if self._is_async() else program
+
+    def _is_async(self) -> bool:
+        """Whether its programs make async calls only."""
+        return self.check.modes == {"async"} or _runs_async(self.subject, self.check)
 
     def _fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
         """The divergence, if there is one and it is this clause's fault."""
@@ -245,7 +246,8 @@ class _Search:
 
     def _run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
-        outcome = self.check.run(self.subject.backend, program, lens, timeout, False)
+        program = in_mode(program, "async") if self._is_async() else program
+        outcome = self.check.run(self.subject.backend, program, lens, timeout, self.check.baseline)
         self.tally.count(outcome)
         return outcome
 
@@ -257,31 +259,12 @@ class _Search:
         """
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
-        return not any(
-            self._run_control(control, timeout).divergence for control in self.check.controls(program)
-        )
+        return not any(self._run_control(control, timeout).divergence for control in self.check.controls(program))
 
 
 def is_hanging(divergence: Divergence | Counterexample) -> bool:
     """Whether a violation is a call that did not return."""
     return divergence.observed.startswith(NO_ANSWER)
-
-
-def _in_async(program: Program) -> Program:
-    """The program by async calls, for a backend that has no others."""
-    steps = [
-        replace(step, call="add_messages", text=False)
-        if isinstance(step, Add) and step.call != "add_messages"
-        else step
-        for step in program.steps
-    ]
-    steps = [
-        replace(step, call=f"a{step.call}")
-        if isinstance(step, Turn) and not step.call.startswith("a")
-        else step
-        for step in steps
-    ]
-    return in_mode(Program(tuple(steps)), "async")
 
 
 def _has_sync_calls(program: Program) -> bool:
@@ -334,9 +317,7 @@ def _result(
     if tally.judged == 0:
         return replace(result, outcome="undecided", reason="nothing was exercised: no answer could be judged")
     if deviation is not None:
-        return replace(
-            result, outcome="stale", reason=f"declared ({deviation.reason}), but it no longer occurs"
-        )
+        return replace(result, outcome="stale", reason=f"declared ({deviation.reason}), but it no longer occurs")
     return result
 
 

@@ -111,6 +111,7 @@ class Execution:
     _arguments: dict[int, list[Any]] = field(default_factory=dict)
     _results: dict[int, _Kept] = field(default_factory=dict)
     _kept: list[_Kept] = field(default_factory=list)
+    _was_empty: dict[SessionKey, bool] = field(default_factory=dict)
     _loop: EventLoop = field(default_factory=EventLoop)
 
     def run(self) -> Iterator[Observation]:
@@ -131,6 +132,8 @@ class Execution:
         began = time.monotonic()
         if not isinstance(step, Open | Turn | Together | Wait | NewLoop) and step.handle not in self._handles:
             return Observation(index, step, session, "skipped", began)
+        if isinstance(step, Clear) and not self._may_clear(step):
+            return Observation(index, step, session, "skipped", began)
         try:
             messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
             if isinstance(step, Add):
@@ -142,25 +145,23 @@ class Execution:
             return Observation(index, step, session, "hung", began, argument=argument)
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
-        if isinstance(step, Read) and self.keep_results:
-            self._results[step.handle] = _Kept(index, value, copy_of(value))
-            self._kept.append(self._results[step.handle])
+        if isinstance(step, Read):
+            self._was_empty.setdefault(self._sessions[step.handle], not value)
+            self._results[step.handle] = _Kept(index, value, copy_of(value) if self.keep_results else None)
+            if self.keep_results:
+                self._kept.append(self._results[step.handle])
         changed = self._changed_result()
-        return Observation(
-            index, step, session, "returned", began, value, argument=argument, changed_result=changed
-        )
+        return Observation(index, step, session, "returned", began, value, argument=argument, changed_result=changed)
+
+    def _may_clear(self, step: Clear) -> bool:
+        """A session whose name is not the suite's own is only cleared if it was empty when it was first read."""
+        return is_unique(self._sessions[step.handle][1]) or self._was_empty.get(self._sessions[step.handle], False)
 
     def _limit(self, step: Step, messages: Sequence[Any]) -> float:
         """How many seconds a step may take."""
         if isinstance(step, AddBack):
             return min(self.timeout, _SECONDS_TO_ADD_BACK)
-        waits = (
-            step.seconds
-            if isinstance(step, Wait)
-            else 2 * SECONDS_TO_END
-            if isinstance(step, Together)
-            else 0
-        )
+        waits = step.seconds if isinstance(step, Wait) else 2 * SECONDS_TO_END if isinstance(step, Together) else 0
         return self.timeout + _SECONDS_PER_MESSAGE * len(messages) + waits
 
     def _session_of(self, step: Step) -> SessionKey | None:
@@ -212,9 +213,7 @@ class Execution:
                 return self.backend.get_session_history(session_id)
             return self.backend.in_partition(self.token.fill(step.partition), session_id)
 
-        return run_together(
-            open_history, step.workers, tasks=step.how == "tasks", shared=step.shared, opens=step.opens
-        )
+        return run_together(open_history, step.workers, tasks=step.how == "tasks", shared=step.shared, opens=step.opens)
 
     def _open(self, step: Open) -> History:
         session_id = self.token.fill(step.session)
@@ -269,10 +268,10 @@ class Execution:
     def _edit(self, step: Edit) -> None:
         kept = self._results.get(step.handle)
         target = self._arguments.get(step.handle) if step.target == "argument" else kept and kept.live
-        if not target:
+        if target is None or (not target and step.edit != "append"):
             return
         _EDITS[step.edit](target)
-        if step.target == "result" and kept is not None:
+        if self.keep_results and step.target == "result" and kept is not None:
             kept.copy = copy_of(kept.live)
 
     def _changed_result(self) -> int | None:

@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -301,15 +301,13 @@ class _Judge:
             if self.lens.refusal:
                 return self._accepted(observation)
             raise _StopJudging
-        if (
-            self.lens.arguments
-            and isinstance(step, Add)
-            and (wrong := self._changed_argument(observation, step))
-        ):
+        if self.lens.arguments and isinstance(step, Add) and (wrong := self._changed_argument(observation, step)):
             return wrong
         self._check_loop(observation)
         rules = self.rules.get(step.handle, KEEP_EVERYTHING)
-        for operation in [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages):
+        for operation in (
+            [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages)
+        ):
             self._apply(track, operation, rules)
         track.last_write_took = time.monotonic() - observation.began
         track.seen.clear()
@@ -378,17 +376,13 @@ class _Judge:
         self.judged += 1
         return self._judge_messages(observation, track, list(observed))
 
-    def _judge_messages(
-        self, observation: Observation, track: _Track, observed: list[Any]
-    ) -> Divergence | None:
+    def _judge_messages(self, observation: Observation, track: _Track, observed: list[Any]) -> Divergence | None:
         self._settle(track)
         if self.lens.foreign_only:
             wrong = self._foreign(observation, track, observed)
         else:
             matching = [
-                state
-                for state in track.possible
-                if all_equal(self.lens.view, self._messages(track, state), observed)
+                state for state in track.possible if all_equal(self.lens.view, self._messages(track, state), observed)
             ]
             wrong = None if matching else self._wrong_read(observation, self._expected(track), observed)
             track.possible = matching or track.possible
@@ -537,9 +531,7 @@ class _Judge:
     def _foreign(self, observation: Observation, track: _Track, observed: list[Any]) -> Divergence | None:
         """Messages that were never added to this session."""
         own = [*track.added, *self._messages(track, track.possible[0])]
-        foreign = [
-            message for message in observed if not any(equal("label", message, other) for other in own)
-        ]
+        foreign = [message for message in observed if not any(equal("label", message, other) for other in own)]
         if not foreign:
             return None
         expected = self._messages(track, track.possible[0])
@@ -558,14 +550,10 @@ class _Judge:
         kind: Literal["equal", "one-of"] = "equal" if len(expected) == 1 else "one-of"
         is_list = isinstance(observed, list | tuple)
         explanation = (
-            explain(view, expected[-1], observed)
-            if is_list
-            else f"A {type(observed).__name__} was read, not a list."
+            explain(view, expected[-1], observed) if is_list else f"A {type(observed).__name__} was read, not a list."
         )
         if len(expected) > 1:
-            explanation = (
-                f"None of the {len(expected)} histories that are possible here was read. {explanation}"
-            )
+            explanation = f"None of the {len(expected)} histories that are possible here was read. {explanation}"
         return self._wrong(
             observation,
             " or\n".join(shown_all(view, messages) for messages in expected),
@@ -587,7 +575,7 @@ class _Judge:
     def _wrong_text(self, observation: Observation) -> Divergence | None:
         """An error that doesn't name its session, or names a secret."""
         self.judged += 1
-        text = f"{observation.error} {observation.error!r}"
+        text = " ".join(f"{error} {error!r}" for error in _chain(observation.error))
         session_id = self.execution.token.fill(observation.session[1]) if observation.session else ""
         if any(secret in text for secret in self.backend.secrets) or _CREDENTIALS.search(text):
             explanation, shown = (
@@ -706,11 +694,7 @@ def _meant(step: Add | Assign) -> Messages:
 
 def _demand(step: Add | Assign) -> tuple[Demand, frozenset[str]]:
     """Whether these messages must be stored, must be refused, or may be refused, and why."""
-    if (
-        isinstance(step, Add)
-        and step.container in ("bare", "failing generator")
-        and step.call == "add_messages"
-    ):
+    if isinstance(step, Add) and step.container in ("bare", "failing generator") and step.call == "add_messages":
         return "refuse", frozenset()
     if any(not isinstance(message, BaseMessage) for message in step.messages):
         return "refuse", frozenset()
@@ -756,7 +740,26 @@ def _error(error: BaseException | None) -> str:
     return text if len(text) <= 400 else f"{text[:399]}…"
 
 
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that led to it, as a log shows them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+_RAW_LOOP_ERRORS = (
+    "attached to a different loop",
+    "bound to a different event loop",
+    "loop is closed",
+    "no running event loop",
+    "Non-thread-safe",
+)
+
+
 def _was_raised_by_asyncio(error: BaseException) -> bool:
+    """Whether asyncio stumbled, and nobody refused on purpose."""
+    if any(phrase in str(error) for phrase in _RAW_LOOP_ERRORS):
+        return True
     traceback = error.__traceback__
     filename = ""
     while traceback is not None:

@@ -70,9 +70,10 @@ def backends_block(backends: Iterable[RegisteredBackend]) -> RenderableType:
 
 
 def _about(backend: RegisteredBackend) -> RenderableType:
+    about = [Text(backend.summary)] if backend.summary else []
     if backend.problem:
-        return Text(f"not usable here: {backend.problem}", style="yellow")
-    return Group(Text(backend.summary or "(no description)"), Text(backend.import_path, style="dim"))
+        return Group(*about, Text(f"not usable here: {backend.problem}", style="yellow"))
+    return Group(*about, Text(backend.import_path, style="dim"))
 
 
 def _table(clauses: list[Clause]) -> Padding:

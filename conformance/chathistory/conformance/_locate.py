@@ -6,8 +6,10 @@ A target is the name of a registered backend (an entry point of the group ``chat
 
 from __future__ import annotations
 
+import dis
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import zlib
@@ -16,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NoReturn
 
 from chathistory.conformance._errors import UsageError
@@ -150,12 +152,28 @@ def _entries() -> dict[str, EntryPoint]:
 def _describe(entry: EntryPoint) -> RegisteredBackend:
     summary, problem = "", ""
     try:
-        summary = one_line((getattr(load_entry(entry), "__doc__", None) or "").strip().partition("\n")[0])
+        subject = load_entry(entry)
+        summary = one_line((getattr(subject, "__doc__", None) or "").strip().partition("\n")[0])
+        problem = _lacking(subject, entry)
     except UsageError as error:
         problem = str(error)
     return RegisteredBackend(
         name=entry.name, summary=summary, import_path=f"{entry.module}:{entry.attr}", problem=problem
     )
+
+
+def _lacking(subject: object, entry: EntryPoint) -> str:
+    """What a backend function would miss once it is called, as far as its own import statements tell."""
+    code = getattr(inspect.unwrap(subject) if callable(subject) else subject, "__code__", None)
+    for module in _imports_of(code) if code is not None else ():
+        top = module.partition(".")[0]
+        if top and importlib.util.find_spec(top) is None and _mend(top, entry):
+            return missing_module(entry.name, ModuleNotFoundError(name=top), entry)
+    return ""
+
+
+def _imports_of(code: CodeType) -> list[str]:
+    return [each.argval for each in dis.get_instructions(code) if each.opname == "IMPORT_NAME"]
 
 
 def _raise_unknown(target: str) -> NoReturn:

@@ -324,9 +324,7 @@ CONTENTS: tuple[Value, ...] = (
     ),
     Value("reasoning block", [{"type": "reasoning", "reasoning": "because", "summary": [], "id": None}]),
     Value("unknown block", [{"type": "x-unknown", "value": {"a": [1, 1.0, True, None, {"b": {}}]}}]),
-    Value(
-        "blocks with extra keys", [{"type": "text", "text": "a", "index": 0, "cache_control": {"type": "x"}}]
-    ),
+    Value("blocks with extra keys", [{"type": "text", "text": "a", "index": 0, "cache_control": {"type": "x"}}]),
     Value("blocks without type", [{"text": "a"}, {}]),
     Value("block like an lc constructor", [_LC_DICT]),
     Value("1 MB", filled(1_048_576), SIZE),
@@ -356,13 +354,7 @@ _NOT_A_SEQUENCE: tuple[tuple[str, Any], ...] = (
 
 NOT_MESSAGES: tuple[NotMessages, ...] = (
     *(NotMessages(f"{name} in the list", (value,), "list", "add_messages") for name, value in _NOT_A_MESSAGE),
-    *(
-        NotMessages(f"{name} for the list", (value,), "bare", "add_messages")
-        for name, value in _NOT_A_SEQUENCE
-    ),
-    *(
-        NotMessages(f"{name} for the message", (value,), "list", "add_message")
-        for name, value in _NOT_A_MESSAGE
-    ),
+    *(NotMessages(f"{name} for the list", (value,), "bare", "add_messages") for name, value in _NOT_A_SEQUENCE),
+    *(NotMessages(f"{name} for the message", (value,), "list", "add_message") for name, value in _NOT_A_MESSAGE),
 )
 """Adds of what is no message, one item each (ERR-1)."""

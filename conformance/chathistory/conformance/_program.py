@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal["sync", "async"]
@@ -169,13 +169,10 @@ class Together:
     attempts: int = 1
 
 
-Step: TypeAlias = (
-    Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together
-)
+Step: TypeAlias = Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together
 
 STEP_CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together)
+    cls.__name__: cls for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together)
 }
 
 
@@ -221,9 +218,7 @@ def program(*steps: Step | Sequence[Step]) -> Program:
 def step_fields(step: Step) -> dict[str, Any]:
     """The fields of a step that differ from their defaults, by name."""
     return {
-        field.name: getattr(step, field.name)
-        for field in fields(step)
-        if getattr(step, field.name) != field.default
+        field.name: getattr(step, field.name) for field in fields(step) if getattr(step, field.name) != field.default
     }
 
 
@@ -248,3 +243,19 @@ def new_token() -> RunToken:
 def is_unique(template: str) -> bool:
     """Whether each execution gets a session of its own by this template."""
     return "{run}" in template or "{number}" in template
+
+
+def in_mode(given: Program, mode: Mode) -> Program:
+    """The same program with every call in one mode."""
+    return Program(tuple(_step_in_mode(step, mode) for step in given.steps))
+
+
+def _step_in_mode(step: Step, mode: Mode) -> Step:
+    if isinstance(step, Add) and mode == "async" and step.call != "add_messages":
+        return replace(step, mode=mode, call="add_messages", text=False)
+    if isinstance(step, Add | Read | Clear | AddBack):
+        return replace(step, mode=mode)
+    if isinstance(step, Turn):
+        call = step.call.removeprefix("a")
+        return replace(step, call=f"a{call}" if mode == "async" else call)
+    return step

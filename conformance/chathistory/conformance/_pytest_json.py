@@ -93,9 +93,7 @@ def paths_of(node_ids: list[str], path: Path) -> dict[str, Path]:
     twice = {name for name, number in Counter(names.values()).items() if number > 1}
     for node_id, name in names.items():
         if name in twice:
-            names[node_id] = (
-                f"{Path(node_id.split('::')[0]).with_suffix('').as_posix().replace('/', '.')}.{name}"
-            )
+            names[node_id] = f"{Path(node_id.split('::')[0]).with_suffix('').as_posix().replace('/', '.')}.{name}"
     if path.is_dir():
         return {node_id: path / f"{name}.json" for node_id, name in names.items()}
     if len(names) == 1:

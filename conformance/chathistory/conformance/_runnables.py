@@ -68,11 +68,7 @@ def take_turn(
     value: Any = {"input": text} if "history_messages_key" in _KEYS[shape] else [HumanMessage(text)]
     if shape == "one key for all messages":
         value = {"input": value}
-    ids = (
-        {"user_id": user, "conversation_id": session}
-        if shape == "user and conversation"
-        else {"session_id": session}
-    )
+    ids = {"user_id": user, "conversation_id": session} if shape == "user and conversation" else {"session_id": session}
     talk = _talk_async if call.startswith("a") else _talk
     return talk(chain, call.removeprefix("a"), value, {"configurable": ids})
 
@@ -99,8 +95,7 @@ def _chain(
     options: dict[str, Any] = dict(_KEYS[shape])
     if shape == "user and conversation":
         options["history_factory_config"] = [
-            ConfigurableFieldSpec(id=name, annotation=str, default="")
-            for name in ("user_id", "conversation_id")
+            ConfigurableFieldSpec(id=name, annotation=str, default="") for name in ("user_id", "conversation_id")
         ]
 
     def of_user(user_id: str, conversation_id: str) -> BaseChatMessageHistory:

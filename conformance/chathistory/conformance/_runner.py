@@ -75,9 +75,7 @@ def check(
         KeyboardInterrupt: if the user interrupts; the report of what ran has then been announced.
     """
     if not isinstance(backend, Backend):
-        backend = Backend(
-            name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend
-        )
+        backend = Backend(name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend)
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
     subject = pass_smoke_gate(backend, timeout=configuration.timeout)
@@ -102,9 +100,7 @@ def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10
     except LookupError as error:
         raise UsageError(f"the recorded counterexample can't be run: {error}") from None
     rule = clause(recorded["id"])
-    return (
-        ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
-    )
+    return ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
 
 
 def _ignore(_event: Event) -> None:
@@ -126,9 +122,7 @@ class _Run:
     def run(self) -> Report:
         backend = self.subject.backend
         ids = tuple(rule.id for rule in self.chosen)
-        self.listener(
-            RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids)
-        )
+        self.listener(RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids))
         try:
             for rule in self.chosen:
                 self._run_clause(rule)

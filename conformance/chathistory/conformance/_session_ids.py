@@ -134,9 +134,7 @@ _NUMBERS = (
             "0_{number}",
         ),
     ),
-    Collision(
-        "digits that look hexadecimal", ("{number}", "0x{number}", "0X{number}", "x{number}", "{number}h")
-    ),
+    Collision("digits that look hexadecimal", ("{number}", "0x{number}", "0X{number}", "x{number}", "{number}h")),
     Collision(
         "digits that look like a UUID",
         (

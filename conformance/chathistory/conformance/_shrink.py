@@ -103,9 +103,7 @@ class _Shrinker:
                     lambda messages, index=index: _with_messages(self.best, index, messages),  # type: ignore[misc]
                 )
 
-    def _leave_out(
-        self, items: Callable[[], tuple[Item, ...]], rebuilt: Callable[[tuple[Item, ...]], Program]
-    ) -> None:
+    def _leave_out(self, items: Callable[[], tuple[Item, ...]], rebuilt: Callable[[tuple[Item, ...]], Program]) -> None:
         """Leave out chunks, from large ones to single items (after Zeller and Hildebrandt's ddmin)."""
         size = max(len(items()) // 2, 1)
         while size:
@@ -156,9 +154,7 @@ class _Shrinker:
                 tried += 1
                 if tried > _MOST_CANDIDATES_FOR_A_MESSAGE:
                     return
-                if self.accepts(
-                    _with_messages(self.best, index, (*messages[:place], plainer, *messages[place + 1 :]))
-                ):
+                if self.accepts(_with_messages(self.best, index, (*messages[:place], plainer, *messages[place + 1 :]))):
                     improved = True
                     break
 

@@ -50,17 +50,13 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
             if _answers(history):
                 modes.add("sync")
             elif not modes:
-                raise BackendError(
-                    f"{backend.name}: its sync calls are not implemented; claim async to check it"
-                )
+                raise BackendError(f"{backend.name}: its sync calls are not implemented; claim async to check it")
             else:
                 _answer_async(history)
     except BackendError:
         raise
     except OperationHungError:
-        raise BackendError(
-            f"{backend.name}: the first add and read did not return within {timeout:g} s"
-        ) from None
+        raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
     except Exception as error:  # noqa: BLE001 -- whatever the set-up raises is said in one line
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
     return Subject(backend, frozenset(modes), inherits_the_loop(history))
@@ -70,9 +66,7 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     try:
         history = backend.get_session_history(session_id)
     except Exception as error:  # noqa: BLE001 -- whatever the factory raises is said in one line
-        raise BackendError(
-            f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}"
-        ) from error
+        raise BackendError(f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}") from error
     if inspect.iscoroutine(history):
         history.close()
         raise BackendError(f"{backend.name}: get_session_history is async; it must be a plain function")

@@ -78,10 +78,10 @@ def shown_all(view: View, messages: Any, *, most: int = 12) -> str:
         return _cut(repr(messages))
     if not messages:
         return "[]"
-    lines = [f"  {_cut(shown(view, message), 300)}," for message in messages]
-    if len(lines) > most:
-        half = most // 2
-        lines = [*lines[:half], f"  … {len(lines) - 2 * half} more …", *lines[-half:]]
+    half = most // 2
+    kept = [messages] if len(messages) <= most else [messages[:half], messages[-half:]]
+    parts = [[f"  {_cut(shown(view, message), 300)}," for message in part] for part in kept]
+    lines = parts[0] if len(parts) == 1 else [*parts[0], f"  … {len(messages) - 2 * half} more …", *parts[1]]
     return "\n".join(["[", *lines, f"]  # {len(messages)} message{'s' if len(messages) != 1 else ''}"])
 
 
@@ -100,8 +100,8 @@ def explain(view: View, expected: Sequence[Any], observed: Sequence[Any]) -> str
 def _without(view: View, messages: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """The messages that have no counterpart among the others, each counterpart used once."""
     if len(messages) > 400:
-        seen = {_source(other) for other in others}
-        return [message for message in messages if _source(message) not in seen]
+        seen = {label_of(other) for other in others}
+        return [message for message in messages if label_of(message) not in seen]
     rest = list(others)
     missing = []
     for message in messages:
@@ -155,10 +155,7 @@ def _explain_value(view: View, index: int, expected: Any, observed: Any) -> str:
 
 def _where(expected: Any, observed: Any) -> str:
     """For long texts: at which character they part."""
-    if (
-        not (isinstance(expected, str) and isinstance(observed, str))
-        or max(len(expected), len(observed)) < 60
-    ):
+    if not (isinstance(expected, str) and isinstance(observed, str)) or max(len(expected), len(observed)) < 60:
         return ""
     at = next((i for i, pair in enumerate(zip(expected, observed, strict=False)) if pair[0] != pair[1]), None)
     at = min(len(expected), len(observed)) if at is None else at

@@ -62,9 +62,7 @@ MESSAGE_CLASSES: tuple[type[BaseMessage], ...] = (
 MAX_DEPTH = 200
 """How deep objects and lists may nest: well inside the recursion limit of every JSON reader."""
 
-_CLASS_OF_TYPE: dict[str, type[BaseMessage]] = {
-    cls.model_fields["type"].default: cls for cls in MESSAGE_CLASSES
-}
+_CLASS_OF_TYPE: dict[str, type[BaseMessage]] = {cls.model_fields["type"].default: cls for cls in MESSAGE_CLASSES}
 _TYPE_OF_CLASS = {cls: type_name for type_name, cls in _CLASS_OF_TYPE.items()}
 _FIELDS_OF_CLASS = {cls: frozenset(cls.model_fields) for cls in MESSAGE_CLASSES}
 # JSON escapes of two adjacent lone surrogates read back as the one character they would encode.
@@ -109,9 +107,7 @@ def encode_batch(messages: Iterable[BaseMessage], session_id: str) -> list[str]:
 
 def copy_batch(messages: Iterable[BaseMessage], session_id: str) -> tuple[BaseMessage, ...]:
     """The whole batch as copies that share nothing with it, refused under the rules of `encode_batch`."""
-    return tuple(
-        _build(_CLASS_OF_TYPE[plain["type"]], plain["data"]) for plain in _plain_batch(messages, session_id)
-    )
+    return tuple(_build(_CLASS_OF_TYPE[plain["type"]], plain["data"]) for plain in _plain_batch(messages, session_id))
 
 
 def copy_messages(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
@@ -211,10 +207,7 @@ def _plain_value(value: Any, path: str, depth: int) -> Any:
     if kind is list:
         return [_plain_value(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     if kind is dict:
-        return {
-            _plain_key(key, path): _plain_value(item, f"{path}[{key!r}]", depth + 1)
-            for key, item in value.items()
-        }
+        return {_plain_key(key, path): _plain_value(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
     raise UnstorableValueError(
         f"{_cut(path)} is {_kind(value)}; only str, int, float, bool, None, list and dict are stored exactly"
     )
@@ -267,11 +260,7 @@ def _validated(cls: type[BaseMessage], data: dict[str, Any]) -> BaseMessage:
     try:
         return cls.model_validate(data)
     except (ValidationError, TypeError, ValueError, AttributeError, KeyError) as error:
-        first = (
-            error.errors(include_url=False, include_input=False)[0]
-            if isinstance(error, ValidationError)
-            else None
-        )
+        first = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else None
         detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
         raise DamagedMessageError(f"the fields of the {cls.__name__} are not valid: {_cut(detail)}") from None
 
@@ -280,9 +269,7 @@ def _is_complete(cls: type[BaseMessage], data: Mapping[str, Any]) -> bool:
     """Whether every field of the class is there and of the kind the class declares."""
     if not _FIELDS_OF_CLASS[cls] <= data.keys() or data["type"] != _TYPE_OF_CLASS[cls]:
         return False
-    return all(
-        name not in data or fits(data[name]) for name, fits in _FITS.items() if name in _FIELDS_OF_CLASS[cls]
-    )
+    return all(name not in data or fits(data[name]) for name, fits in _FITS.items() if name in _FIELDS_OF_CLASS[cls])
 
 
 def _is_text(value: Any) -> bool:
@@ -298,9 +285,7 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_content(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, list) and all(isinstance(item, str | dict) for item in value)
-    )
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str | dict) for item in value))
 
 
 def _is_objects(value: Any) -> bool:
@@ -309,9 +294,7 @@ def _is_objects(value: Any) -> bool:
 
 def _is_calls(value: Any) -> bool:
     return _is_objects(value) and all(
-        isinstance(call.get("name"), str)
-        and isinstance(call.get("args"), dict)
-        and _is_text_or_none(call.get("id"))
+        isinstance(call.get("name"), str) and isinstance(call.get("args"), dict) and _is_text_or_none(call.get("id"))
         for call in value
     )
 
@@ -335,9 +318,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 def _kind(value: Any) -> str:
     name = type(value).__name__
-    return (
-        name if value is None or name == "NoneType" else f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
-    )
+    return name if value is None or name == "NoneType" else f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _cut(text: str, length: int = 200) -> str:

@@ -42,9 +42,7 @@ def same_value(expected: Any, observed: Any, *, key_order: bool = False) -> bool
     return first_difference(expected, observed, key_order=key_order) is None
 
 
-def first_difference(
-    expected: Any, observed: Any, *, key_order: bool = False, path: str = ""
-) -> Difference | None:
+def first_difference(expected: Any, observed: Any, *, key_order: bool = False, path: str = "") -> Difference | None:
     """The first difference between two values, or None when they are the same.
 
     Args:

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._interpreter import Execution, Observation
 from chathistory.conformance._judge import Lens, Outcome, run_and_judge
-from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step
+from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step, in_mode
 from chathistory.conformance._report import Effort
 
 RunProgram: TypeAlias = Callable[[Backend, Program, Lens, float, bool], Outcome]
@@ -71,6 +71,16 @@ class Check:
     probe: Callable[[Backend, float], tuple[Program, Outcome]] | None = None
 
 
+def async_twin(check: Check) -> Check:
+    """The same check by async calls."""
+
+    def cases(effort: Effort) -> Iterator[Program]:
+        for case in check.cases(effort):
+            yield in_mode(case, "async")
+
+    return replace(check, name=f"{check.name} (async)", cases=cases, draws=None, modes=frozenset({"async"}))
+
+
 A, B, C = "{run}-a", "{run}-b", "{run}-c"
 """Templates of three ordinary sessions."""
 
@@ -78,8 +88,7 @@ A, B, C = "{run}-a", "{run}-b", "{run}-c"
 def numbered(count: int, first: int = 1) -> tuple[BaseMessage, ...]:
     """So many plain messages with the contents m1, m2, …: humans' are even, the AI's odd."""
     return tuple(
-        (AIMessage if number % 2 else HumanMessage)(content=f"m{number}")
-        for number in range(first, first + count)
+        (AIMessage if number % 2 else HumanMessage)(content=f"m{number}") for number in range(first, first + count)
     )
 
 
@@ -96,9 +105,7 @@ def varied(count: int) -> tuple[BaseMessage, ...]:
                 batch.append(AIMessage(content=content, id=identity, tool_calls=[call]))
             case 2:
                 batch.append(
-                    HumanMessage(
-                        content=content, name=f"n{89 - number}", response_metadata={"at": 89 - number}
-                    )
+                    HumanMessage(content=content, name=f"n{89 - number}", response_metadata={"at": 89 - number})
                 )
             case 3:
                 batch.append(ToolMessage(content=content, tool_call_id=f"call-{number - 2}", id=identity))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
@@ -22,6 +21,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    in_mode,
     program,
 )
 from chathistory.conformance._report import Effort
@@ -43,16 +43,6 @@ _BOTH: frozenset[Mode] = frozenset({"sync", "async"})
 _ALL = frozenset({"add", "read", "clear"})
 
 
-def in_mode(given: Program, mode: Mode) -> Program:
-    """The same program with every call in one mode."""
-    return Program(
-        tuple(
-            replace(step, mode=mode) if isinstance(step, Add | Read | Clear | AddBack) else step
-            for step in given.steps
-        )
-    )
-
-
 def run_as_twin(backend: Backend, given: Program, lens: Lens, timeout: float, _baseline: bool) -> Outcome:
     """Run a program by sync calls, then by async ones, and expect of these what those did."""
     twin = observations_of(backend, in_mode(given, "sync"), timeout)
@@ -68,9 +58,7 @@ def _twins(_effort: Effort) -> Iterator[Program]:
 
 def _sync_twins() -> Iterator[Program]:
     yield program(opened(A), Read(1), Add(1, numbered(1)), Read(1), fresh_read(2))
-    yield program(
-        opened(A), Add(1, numbered(5)), Read(1), Add(1, numbered(3, first=6)), Read(1), fresh_read(2)
-    )
+    yield program(opened(A), Add(1, numbered(5)), Read(1), Add(1, numbered(3, first=6)), Read(1), fresh_read(2))
     yield program(opened(A), singly(1, numbered(12)), Read(1))
     yield program(opened(A), Add(1, ()), Read(1), Add(1, numbered(2)), Add(1, ()), Read(1))
     yield program(
@@ -84,16 +72,12 @@ def _sync_twins() -> Iterator[Program]:
         Clear(1),
         Read(1),
     )
-    yield program(
-        opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Read(1), Add(1, numbered(1, first=3)), Read(2)
-    )
+    yield program(opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Read(1), Add(1, numbered(1, first=3)), Read(2))
     yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Clear(1), Read(1), Read(2))
     for container in ("tuple", "deque"):
         yield program(opened(A), Add(1, numbered(3), container=container), Read(1))
     same = HumanMessage(content="m1", id="id-1")
-    yield program(
-        opened(A), Add(1, (same, same, AIMessage(content="m2", id="id-1"))), Add(1, (same,)), Read(1)
-    )
+    yield program(opened(A), Add(1, (same, same, AIMessage(content="m2", id="id-1"))), Add(1, (same,)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), AddBack(1), Read(1))
     everything: list[BaseMessage] = []
     for cls in MESSAGE_CLASSES:
@@ -131,9 +115,12 @@ def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome
     """Whether any async call holds up the event loop."""
     stalls = measure(backend, timeout=timeout)
     shown = program(opened(A), Add(1, numbered(1), mode="async"), Read(1, "async"), Clear(1, "async"))
-    index = next((number for number, stall in enumerate(stalls, start=1) if stall.is_blocking), None)
-    divergence = None if index is None else _blocking(index, stalls[index - 1])
+    blocking = next((stall for stall in stalls if stall.is_blocking), None)
+    divergence = None if blocking is None else _blocking(_STEP_OF[blocking.call.partition("(")[0]], blocking)
     return shown, Outcome(divergence, len(stalls), 3 * len(stalls))
+
+
+_STEP_OF = {"aadd_messages": 1, "aget_messages": 2, "aclear": 3}
 
 
 def _blocking(index: int, stall: Stall) -> Divergence:
@@ -192,9 +179,7 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
     first, second = Add(1, numbered(2), mode="async"), Add(1, numbered(2, first=3), mode="async")
     third = Add(1, numbered(1, first=5), mode="async")
     yield program(opened(A), first, NewLoop(), Read(1, "async"))
-    yield program(
-        opened(A), first, Read(1, "async"), NewLoop(), second, Read(1, "async"), fresh_read(2, mode="async")
-    )
+    yield program(opened(A), first, Read(1, "async"), NewLoop(), second, Read(1, "async"), fresh_read(2, mode="async"))
     yield program(
         opened(A),
         first,
@@ -206,9 +191,7 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
         NewLoop(),
         fresh_read(2, mode="async"),
     )
-    yield program(
-        opened(A), Read(1, "async"), NewLoop(), first, Clear(1, "async"), NewLoop(), second, Read(1, "async")
-    )
+    yield program(opened(A), Read(1, "async"), NewLoop(), first, Clear(1, "async"), NewLoop(), second, Read(1, "async"))
     yield program(
         opened(A, A),
         first,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, Check, numbered, singly
+from chathistory.conformance.checks._check import A, B, Check, async_twin, numbered, singly, varied
 
 
 def _bounded(_effort: Effort) -> Iterator[Program]:
@@ -18,6 +18,7 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         for count in (size - 1, size, size + 1, 3 * size + 1):
             yield program(bounded, Add(1, numbered(count)), Read(1))
         yield program(bounded, singly(1, numbered(2 * size + 1)), Read(1))
+        yield program(bounded, Add(1, varied(size + 6)), Read(1))
         steps: list[Step] = [Add(1, numbered(size)), Read(1), Add(1, numbered(1, first=size + 1)), Read(1)]
         yield program(bounded, steps, Open(2, A, history_size=size), Read(2))
         yield program(bounded, steps, Clear(1), Read(1), Add(1, numbered(size + 2, first=50)), Read(1))
@@ -54,13 +55,12 @@ def _needs_ttl(backend: Backend) -> str:
 TTL = 4.0
 _PAST = 5.5
 _WITHIN = 2.0
+_FOREVER = 400_000_000.0  # more than ten years, by a clock that can be moved
 
 
 def _expired(_effort: Effort) -> Iterator[Program]:
     expiring = [Open(1, A, ttl=TTL)]
-    yield program(
-        expiring, Add(1, numbered(2)), Read(1), Wait(_WITHIN), Read(1), Wait(_PAST - _WITHIN), Read(1)
-    )
+    yield program(expiring, Add(1, numbered(2)), Read(1), Wait(_WITHIN), Read(1), Wait(_PAST - _WITHIN), Read(1))
     yield program(
         expiring,
         Add(1, numbered(2)),
@@ -90,6 +90,7 @@ def _renewed(_effort: Effort) -> Iterator[Program]:
 
 
 def _kept(_effort: Effort) -> Iterator[Program]:
+    yield program(Open(1, A), Add(1, numbered(2)), Wait(_FOREVER), Read(1))
     steps: list[Step] = [Open(1, A), Add(1, numbered(2)), Wait(_PAST), Read(1)]
     yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
@@ -106,13 +107,18 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     )
 
 
-def in_units_of(resolution: float) -> Callable[[Program], Program]:
-    """Programs with their times in seconds: all are given in units of the ttl's resolution."""
+def in_units_of(resolution: float, can_advance: bool) -> Callable[[Program], Program]:
+    """Programs with their times in seconds: all are given in units of the ttl's resolution.
+
+    Nobody waits for ever in real time.
+    """
 
     def scaled(step: Step) -> Step:
         if isinstance(step, Open) and step.ttl is not None:
             return Open(step.handle, step.session, step.partition, step.history_size, step.ttl * resolution)
-        return Wait(step.seconds * resolution) if isinstance(step, Wait) else step
+        if isinstance(step, Wait):
+            return Wait((step.seconds if can_advance else min(step.seconds, _PAST)) * resolution)
+        return step
 
     return lambda given: Program(tuple(scaled(step) for step in given.steps))
 
@@ -128,7 +134,7 @@ def without_bounds(failing: Program) -> Iterator[Program]:
     )
 
 
-CHECKS = (
+_SYNC = (
     Check(
         clause="BND-1",
         name="read returns the last messages up to the bound",
@@ -162,3 +168,5 @@ CHECKS = (
         in_resolution=True,
     ),
 )
+
+CHECKS = (*_SYNC, *map(async_twin, _SYNC))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly
+from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
 from chathistory.conformance.checks.sessions import rich
 from chathistory.conformance.strategies import programs
 
@@ -26,6 +26,7 @@ def _cleared(_effort: Effort) -> Iterator[Program]:
         fresh_read(4),
     )
     yield program(opened(A), singly(1, numbered(12)), Clear(1), Read(1))
+    yield program(opened(A), Add(1, varied(12)), Clear(1), Read(1), fresh_read(2))
     for count in (26, 101, 257, 1_001, 2_101):
         yield program(opened(A), Add(1, numbered(count)), Clear(1), Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(600)), Add(1, numbered(600, first=601)), Clear(1), Read(1))
@@ -55,12 +56,8 @@ def _cleared_twice(_effort: Effort) -> Iterator[Program]:
 
 
 def _started_anew(_effort: Effort) -> Iterator[Program]:
-    yield program(
-        opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1), fresh_read(2)
-    )
-    yield program(
-        opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Add(1, numbered(1, first=3)), Read(1), Read(2)
-    )
+    yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1), fresh_read(2))
+    yield program(opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Add(1, numbered(1, first=3)), Read(1), Read(2))
     yield program(
         opened(A, A, A),
         Add(1, numbered(2)),
@@ -69,9 +66,7 @@ def _started_anew(_effort: Effort) -> Iterator[Program]:
         Add(2, numbered(2, first=3)),
         [Read(3), Read(2), Read(1)],
     )
-    yield program(
-        opened(A), Add(1, numbered(130)), Clear(1), Add(1, numbered(2, first=131)), Read(1), fresh_read(2)
-    )
+    yield program(opened(A), Add(1, numbered(130)), Clear(1), Add(1, numbered(2, first=131)), Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(130, first=3)), Read(1))
     steps: list[Step] = []
     for cycle in range(5):
@@ -97,6 +92,8 @@ def _clears_beside(_effort: Effort) -> Iterator[Program]:
         others,
         Read(2),
     )
+    yield program(opened(A, B), Add(1, rich("a")), Read(1), Clear(2), Read(1), Clear(2), Read(1))
+    yield program(Open(1, A), Add(1, rich("a")), Read(1), Open(2, ""), Read(2), Clear(2), Read(1))
     for first, second in (
         ("{run}", "{run}-a"),
         ("{run}-a", "{run}-ab"),
@@ -112,9 +109,7 @@ def _clears_beside(_effort: Effort) -> Iterator[Program]:
                 Read(kept),
             ]
             yield program(opened(first, second), steps, fresh_read(3, (first, second)[kept - 1]))
-    yield program(
-        opened(A, B), Add(1, numbered(300)), Read(1), Add(2, numbered(2, first=301)), Clear(2), Read(1)
-    )
+    yield program(opened(A, B), Add(1, numbered(300)), Read(1), Add(2, numbered(2, first=301)), Clear(2), Read(1))
 
 
 CHECKS = (

@@ -12,7 +12,15 @@ from chathistory.conformance._odd_messages import OddMessage
 from chathistory.conformance._payloads import NOT_MESSAGES, NUMBERS, TEXTS, UNSTORABLE, filled
 from chathistory.conformance._program import Add, Assign, Clear, Program, Read, Step, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, Check, fresh_read, numbered, opened, with_plain_messages
+from chathistory.conformance.checks._check import (
+    A,
+    Check,
+    async_twin,
+    fresh_read,
+    numbered,
+    opened,
+    with_plain_messages,
+)
 from chathistory.conformance.checks.sessions import bad_adds
 
 
@@ -40,9 +48,7 @@ def _carried_out(_effort: Effort) -> Iterator[Program]:
 
 def _recovered(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(1):
-        yield program(
-            opened(A), Add(1, numbered(1)), bad, Add(1, numbered(1, first=2)), Read(1), fresh_read(2)
-        )
+        yield program(opened(A), Add(1, numbered(1)), bad, Add(1, numbered(1, first=2)), Read(1), fresh_read(2))
         yield program(
             opened(A), bad, bad, Read(1), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1)
         )
@@ -100,7 +106,8 @@ def _torn(effort: Effort) -> Iterator[Program]:
         for before, after in ((1, 0), (0, 1), (2, 2), (30, 1)):
             batch = (*numbered(before, first=11), bad, *numbered(after, first=101))
             yield program(opened(A), Add(1, numbered(2)), Read(1), Add(1, batch), Read(1), fresh_read(2))
-        yield program(opened(A), Add(1, (*numbered(3), bad)), Read(1))
+        refused = Add(1, (*numbered(3, first=11), bad))
+        yield program(opened(A), refused, Read(1), Add(1, numbered(1)), Read(1))
         assigned = Assign(1, (*numbered(2, first=11), bad))
         yield program(opened(A), Add(1, numbered(2)), Read(1), assigned, Read(1), fresh_read(2))
     failing = Add(1, numbered(3, first=11), container="failing generator")
@@ -148,7 +155,7 @@ def with_good_items(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(Program(tuple(steps)))
 
 
-CHECKS = (
+_CHECKS = (
     Check(
         clause="ERR-1",
         name="add refuses what is no message",
@@ -156,9 +163,7 @@ CHECKS = (
         cases=_not_messages,
         controls=with_good_items,
     ),
-    Check(
-        clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_messages
-    ),
+    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_messages),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal",
@@ -189,3 +194,5 @@ CHECKS = (
         modes=frozenset({"async"}),
     ),
 )
+
+CHECKS = (*_CHECKS, async_twin(_CHECKS[0]), async_twin(_CHECKS[1]))

@@ -35,9 +35,7 @@ _PLAIN_TEXT = re.compile(r"(?!null|true|false|none|nan|inf)[A-Za-z_][A-Za-z0-9_]
 _TEXTUAL = tuple(value for value in CONTAINERS if value.name.startswith("key"))
 
 # Values that look like serialised objects, and so are a matter of VAL-7.
-_LIKE_OBJECTS = tuple(
-    value for value in CONTAINERS if value.name.startswith("lc") or "DynamoDB" in value.name
-)
+_LIKE_OBJECTS = tuple(value for value in CONTAINERS if value.name.startswith("lc") or "DynamoDB" in value.name)
 
 _FILLED = {"key": "value"}
 
@@ -119,10 +117,7 @@ def _without_hollow(value: Any) -> Any:
 
 def _with_plain_values(message: BaseMessage, kinds: tuple[type, ...] = (str, float, int)) -> BaseMessage:
     fixed = ("type", "status", "chunk_position", "tool_call_chunks")
-    fields = {
-        name: value if name in fixed else _plain_of(value, kinds)
-        for name, value in fields_of(message).items()
-    }
+    fields = {name: value if name in fixed else _plain_of(value, kinds) for name, value in fields_of(message).items()}
     return type(message)(**{name: value for name, value in fields.items() if name != "type"})
 
 
@@ -170,13 +165,9 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
 
 def _every_number(_effort: Effort) -> Iterator[Program]:
     for cls in MESSAGE_CLASSES:
-        yield _kept(
-            build(cls, **{name: value}) for name, values in optional_fields(cls).items() for value in values
-        )
+        yield _kept(build(cls, **{name: value}) for name, values in optional_fields(cls).items() for value in values)
     for place in _PLACES.values():
-        yield from _in_chunks(
-            (place(value.value) for value in NUMBERS if value not in _TEXTUAL + _LIKE_OBJECTS), 30
-        )
+        yield from _in_chunks((place(value.value) for value in NUMBERS if value not in _TEXTUAL + _LIKE_OBJECTS), 30)
 
 
 def _every_text(_effort: Effort) -> Iterator[Program]:
@@ -200,9 +191,7 @@ def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
 def _unstorable(_effort: Effort) -> Iterator[Program]:
     for value in UNSTORABLE:
         for place in _PLACES.values():
-            yield program(
-                opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (place(value.value),)), Read(1)
-            )
+            yield program(opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (place(value.value),)), Read(1))
 
 
 _LC = {
@@ -248,9 +237,7 @@ def _odd_messages() -> Iterator[BaseMessage]:
 def _readable(_effort: Effort) -> Iterator[Program]:
     yield _kept(build(cls) for cls in MESSAGE_CLASSES)
     for message in _odd_messages():
-        yield program(
-            opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (message,)), Read(1), fresh_read(2)
-        )
+        yield program(opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (message,)), Read(1), fresh_read(2))
     deep = [value.value for value in NUMBERS if value.hard]
     yield _kept(_PLACES["additional_kwargs"](value) for value in deep)
     yield _kept([HumanMessage(content=filled(2_000_000)), HumanMessage(content="m1")])

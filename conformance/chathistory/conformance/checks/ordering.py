@@ -29,9 +29,7 @@ def _batches(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2)), Read(1))
     yield program(opened(A), Add(1, numbered(12)), Read(1))
     yield program(opened(A), Add(1, numbered(5)), Add(1, numbered(7, first=6)), Read(1))
-    yield program(
-        opened(A), Add(1, numbered(1)), Add(1, numbered(3, first=2)), Add(1, numbered(1, first=5)), Read(1)
-    )
+    yield program(opened(A), Add(1, numbered(1)), Add(1, numbered(3, first=2)), Add(1, numbered(1, first=5)), Read(1))
     yield program(opened(A), Add(1, varied(24)), Read(1))
     yield program(opened(A), Add(1, tuple(reversed(varied(24)))), Read(1))
     yield program(opened(A), Add(1, numbered(10)), Add(1, numbered(10, first=11)), Read(1))
@@ -67,9 +65,7 @@ def _elements_that_repeat() -> st.SearchStrategy[BaseMessage]:
 def _empty_batches(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, ()), Read(1))
     yield program(opened(A), Add(1, numbered(3)), Add(1, ()), Read(1))
-    yield program(
-        opened(A), Add(1, numbered(1)), Add(1, (), container="tuple"), Add(1, numbered(1, first=2)), Read(1)
-    )
+    yield program(opened(A), Add(1, numbered(1)), Add(1, (), container="tuple"), Add(1, numbered(1, first=2)), Read(1))
     yield program(opened(A, A), Add(1, numbered(2)), Add(2, ()), Add(2, ()), Read(1), Read(2))
 
 
@@ -88,6 +84,9 @@ def _convenience_calls(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, (ai,), call="add_ai_message"), Read(1))
     yield program(opened(A), Add(1, (human,), call="add_user_message", text=True), Read(1))
     yield program(opened(A), Add(1, (ai,), call="add_ai_message", text=True), Read(1))
+    for call in ("add_message", "add_user_message"):
+        yield program(opened(A), [Add(1, (HumanMessage(content=f"m{n}"),), call=call) for n in (1, 2)], Read(1))
+    yield program(opened(A), [Add(1, (AIMessage(content=f"m{n}"),), call="add_ai_message") for n in (1, 2)], Read(1))
     yield program(
         opened(A),
         Add(1, (human,), call="add_user_message", text=True),

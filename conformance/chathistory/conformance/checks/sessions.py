@@ -12,6 +12,7 @@ from chathistory.conformance._judge import Lens
 from chathistory.conformance._payloads import UNSTORABLE
 from chathistory.conformance._program import (
     Add,
+    Assign,
     Cancel,
     Clear,
     Open,
@@ -33,9 +34,7 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     """Messages with something in most fields, so that a change to any of them shows."""
     number = 1_000 * sum(map(ord, label))
     return (
-        HumanMessage(
-            content=f"m{number} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}
-        ),
+        HumanMessage(content=f"m{number} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}),
         AIMessage(
             content=f"m{number + 1} calls",
             tool_calls=[{"name": "look", "args": {"at": label}, "id": "call"}],
@@ -47,9 +46,7 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
 
 def _several_sessions(_effort: Effort) -> Iterator[Program]:
     reads = [Read(1), Read(2), Read(3)]
-    yield program(
-        opened(A, B, C), Add(1, rich("a")), Read(1), Add(2, rich("b")), reads, Add(3, rich("c")), reads
-    )
+    yield program(opened(A, B, C), Add(1, rich("a")), Read(1), Add(2, rich("b")), reads, Add(3, rich("c")), reads)
     yield program(
         opened(A, B, C),
         Add(1, rich("a")),
@@ -62,7 +59,14 @@ def _several_sessions(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A), Add(1, rich("a")), Read(1), Open(2, B), Read(2), Clear(2), Read(2), Read(1))
     yield program(
-        opened(A, B), Add(1, numbered(3)), Read(1), Add(2, numbered(120, first=4)), Read(1), Read(2)
+        opened(A, B),
+        Add(1, numbered(3)),
+        Read(1),
+        Assign(2, numbered(2, first=4)),
+        Read(1),
+        Add(2, numbered(120, first=4)),
+        Read(1),
+        Read(2),
     )
 
 
@@ -86,22 +90,16 @@ def _collisions(_effort: Effort) -> Iterator[Program]:
 def with_plain_ids(failing: Program) -> Iterator[Program]:
     """The same program with ids that nothing could confuse."""
     plain = {
-        name: f"{{run}}-plain-{'abcdefghijklmnopqrstuvwxyz'[n % 26]}{n}"
-        for n, name in enumerate(failing.sessions())
+        name: f"{{run}}-plain-{'abcdefghijklmnopqrstuvwxyz'[n % 26]}{n}" for n, name in enumerate(failing.sessions())
     }
     yield Program(
-        tuple(
-            replace(step, session=plain[step.session]) if isinstance(step, Open) else step
-            for step in failing.steps
-        )
+        tuple(replace(step, session=plain[step.session]) if isinstance(step, Open) else step for step in failing.steps)
     )
 
 
 def _many_handles(_effort: Effort) -> Iterator[Program]:
     early = [Open(1, A), Open(2, A), Open(3, A)]
-    yield program(
-        early, Add(1, numbered(1)), Read(2), Add(3, numbered(2, first=2)), Read(1), Read(2), fresh_read(4)
-    )
+    yield program(early, Add(1, numbered(1)), Read(2), Add(3, numbered(2, first=2)), Read(1), Read(2), fresh_read(4))
     yield program(early, [Read(1), Read(2), Read(3)], Add(2, numbered(2)), [Read(1), Read(2), Read(3)])
     yield program(
         Open(1, A),
@@ -169,13 +167,23 @@ def _unwritten(_effort: Effort) -> Iterator[Program]:
 
 def _hostile(_effort: Effort) -> Iterator[Program]:
     for hostile in HOSTILE_SESSIONS:
-        bystander: list[Step] = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1)]
-        hostile_steps: list[Step] = [Open(2, hostile.session), Read(2), Add(2, numbered(2)), Read(2), Read(1)]
+        first: list[Step] = [Open(2, hostile.session), Read(2)]
+        bystander: list[Step] = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1), Read(2)]
+        hostile_steps: list[Step] = [Add(2, numbered(2)), Read(2), Read(1)]
         again: list[Step] = [Open(3, hostile.session), Read(3), Add(3, numbered(1, first=3)), Read(2)]
-        ending: list[Step] = (
-            [Clear(3), Read(2), Read(3), Read(1)] if is_unique(hostile.session) else [Read(1)]
-        )
-        yield program(bystander, hostile_steps, again, ending, fresh_read(4, "{run}-bystander"))
+        ending: list[Step] = [Clear(3), Read(2), Read(3), Read(1)] if is_unique(hostile.session) else [Read(1)]
+        yield program(first, bystander, hostile_steps, again, ending, fresh_read(4, "{run}-bystander"))
+
+
+_DEFAULTS = ("default", "None", "null", "0", "session", "session_id", "*", "_", "message_store")
+
+
+def _empty_ids(_effort: Effort) -> Iterator[Program]:
+    """What an empty id does, to sessions with names that a store may give to a session without one."""
+    others: list[Step] = [Open(handle, name) for handle, name in enumerate(_DEFAULTS, start=10)]
+    reads: list[Step] = [Read(step.handle) for step in others if isinstance(step, Open)]
+    steps: list[Step] = [Open(1, ""), Read(1), Open(2, A), Add(2, rich("a")), Read(2)]
+    yield program(others, steps, reads, Add(1, numbered(2)), Read(2), reads, Clear(1), Read(2), reads)
 
 
 _PARTITIONS = (
@@ -229,10 +237,14 @@ def _refused_beside(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(2):
         beside: list[Step] = [Add(1, numbered(1)), bad, Read(1), Add(1, numbered(1, first=2)), Read(1)]
         yield program(opened(A, B), Add(2, rich("b")), beside, fresh_read(3))
+    for bad in bad_adds(2):
+        if bad.call == "add_messages":
+            batch = replace(bad, messages=(*numbered(2, first=50), *bad.messages))
+            yield program(
+                opened(A, B), Add(1, numbered(1)), batch, Add(1, numbered(1, first=2)), Read(1), fresh_read(3)
+            )
     every_bad: list[Step] = [step for bad in bad_adds(2) for step in (bad, Read(1))]
-    yield program(
-        opened(A, B), Add(1, numbered(1)), Read(1), every_bad, Add(1, numbered(1, first=2)), Read(1)
-    )
+    yield program(opened(A, B), Add(1, numbered(1)), Read(1), every_bad, Add(1, numbered(1, first=2)), Read(1))
 
 
 def _cancelled_beside(_effort: Effort) -> Iterator[Program]:
@@ -251,9 +263,12 @@ def _cancelled_beside(_effort: Effort) -> Iterator[Program]:
             )
 
 
+_BAD_ENDS = tuple(bad.messages for bad in bad_adds(2))
+
+
 def without_refusals(failing: Program) -> Iterator[Program]:
     """The same program without the adds that are refused or cancelled."""
-    bad = [step for step in failing.steps if isinstance(step, Add) and step in bad_adds(step.handle)]
+    bad = [step for step in failing.steps if isinstance(step, Add) and step.messages[-1:] in _BAD_ENDS]
     yield Program(tuple(step for step in failing.steps if step not in bad and not isinstance(step, Cancel)))
 
 
@@ -263,9 +278,7 @@ CHECKS = (
         name="operations leave other sessions as they are",
         lens=_OTHERS,
         cases=_several_sessions,
-        draws=programs(
-            sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)
-        ),
+        draws=programs(sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
     ),
     Check(
         clause="ISO-2",
@@ -278,9 +291,7 @@ CHECKS = (
         clause="ISO-3",
         name="all handles on a session see one history",
         cases=_many_handles,
-        draws=programs(
-            sessions=1, handles=5, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)
-        ),
+        draws=programs(sessions=1, handles=5, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=through_one_handle,
     ),
     Check(clause="ISO-4", name="unwritten sessions are empty and stay so", cases=_unwritten, baseline=False),
@@ -290,6 +301,12 @@ CHECKS = (
         lens=Lens(stable=True),
         cases=_hostile,
         controls=with_plain_ids,
+    ),
+    Check(
+        clause="ISO-5",
+        name="an empty id stands for no other session",
+        lens=_OTHERS,
+        cases=_empty_ids,
     ),
     Check(
         clause="ISO-6",

@@ -20,7 +20,7 @@ from chathistory.conformance._program import (
     program,
 )
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, Check, fresh_read, numbered, opened
+from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, opened
 
 _LIST_EDITS: tuple[EditKind, ...] = ("append", "pop", "reverse", "clear")
 _MESSAGE_EDITS: tuple[EditKind, ...] = ("content", "field", "nested", "deep")
@@ -43,9 +43,7 @@ def _deep_messages() -> tuple[BaseMessage, ...]:
 
 def _edited_lists(_effort: Effort) -> Iterator[Program]:
     for edit in _LIST_EDITS:
-        yield program(
-            opened(A), Add(1, numbered(3)), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2)
-        )
+        yield program(opened(A), Add(1, numbered(3)), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2))
         yield program(
             opened(A, A),
             Add(1, numbered(2)),
@@ -57,6 +55,7 @@ def _edited_lists(_effort: Effort) -> Iterator[Program]:
             Read(1),
         )
     yield program(opened(A), Read(1), Edit(1, "result", "append"), Read(1), Add(1, numbered(1)), Read(1))
+    yield program(opened(A, B), Read(1), Edit(1, "result", "append"), Read(2), Read(1))
     yield program(opened(A), Add(1, numbered(1)), Read(1), Add(1, numbered(1, first=2)), Read(1))
 
 
@@ -65,9 +64,7 @@ def _edited_results(_effort: Effort) -> Iterator[Program]:
         for first in range(4):
             batch = _deep_messages()[first:]
             yield program(opened(A), Add(1, batch), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2))
-    yield program(
-        opened(A, A), Add(1, _deep_messages()), Read(1), Read(2), Edit(2, "result", "deep"), Read(1)
-    )
+    yield program(opened(A, A), Add(1, _deep_messages()), Read(1), Read(2), Edit(2, "result", "deep"), Read(1))
 
 
 def _edited_arguments(_effort: Effort) -> Iterator[Program]:
@@ -75,9 +72,7 @@ def _edited_arguments(_effort: Effort) -> Iterator[Program]:
         for first in range(4):
             batch = _deep_messages()[first:]
             yield program(opened(A), Add(1, batch), Edit(1, "argument", edit), Read(1), fresh_read(2))
-    yield program(
-        opened(A), Add(1, numbered(1)), Add(1, _deep_messages()), Edit(1, "argument", "deep"), Read(1)
-    )
+    yield program(opened(A), Add(1, numbered(1)), Add(1, _deep_messages()), Edit(1, "argument", "deep"), Read(1))
     single = Add(1, (_deep_messages()[0],), call="add_message")
     yield program(opened(A), single, Edit(1, "argument", "deep"), Read(1))
 
@@ -103,12 +98,8 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
     yield program(
         opened(A), Add(1, numbered(2)), Assign(1, numbered(1, first=3)), Add(1, numbered(1, first=4)), Read(1)
     )
-    yield program(
-        opened(A, A), Add(1, numbered(2)), Read(2), Assign(2, numbered(1, first=3)), Read(1), Read(2)
-    )
-    yield program(
-        opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Assign(1, ()), Read(2), Read(1)
-    )
+    yield program(opened(A, A), Add(1, numbered(2)), Read(2), Assign(2, numbered(1, first=3)), Read(1), Read(2))
+    yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Assign(1, ()), Read(2), Read(1))
 
 
 def _doubled(_effort: Effort) -> Iterator[Program]:
@@ -138,7 +129,7 @@ def without_assignments(failing: Program) -> Iterator[Program]:
     )
 
 
-CHECKS = (
+_SYNC = (
     Check(
         clause="SNP-1",
         name="read returns a list of the caller's own",
@@ -166,10 +157,11 @@ CHECKS = (
         lens=Lens(view="readable", arguments=True),
         cases=_arguments,
     ),
-    Check(
-        clause="SNP-5", name="assignment replaces or raises", cases=_assigned, controls=without_assignments
-    ),
+    Check(clause="SNP-5", name="assignment replaces or raises", cases=_assigned, controls=without_assignments),
     Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
 )
+
+# Assignment has no async form.
+CHECKS = (*_SYNC, *(async_twin(check) for check in _SYNC if check.clause != "SNP-5"))
 
 assert set(get_args(EditKind)) == {*_LIST_EDITS, *_MESSAGE_EDITS}  # noqa: S101 -- a new kind needs a case here

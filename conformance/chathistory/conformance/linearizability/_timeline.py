@@ -23,7 +23,7 @@ _WORKER_WIDTH = 14
 _NEIGHBOURS = 1
 
 # The drawing's measures, in its own units; it scales to the width it is given.
-_ROW, _LABEL, _AXIS, _DETAIL, _MARGIN = 30, 250, 300, 330, 12
+_ROW, _WHO, _LABEL, _AXIS, _DETAIL, _MARGIN = 30, 130, 250, 300, 330, 12
 _FONT = "font-family='ui-monospace, Menlo, Consolas, monospace' font-size='13'"
 
 
@@ -109,7 +109,8 @@ def _svg_row(row: _Row, ranks: int, top: int) -> Iterator[str]:
     """One call of the drawing: label, bar, detail."""
     middle = top + _ROW // 2
     begin, end = (_LABEL + _AXIS * rank / max(1, ranks) for rank in (row.begin, row.end))
-    yield _svg_text(_MARGIN, middle + 4, f"{row.label}  {_fit(row.who, _WORKER_WIDTH)}", "")
+    yield _svg_text(_MARGIN, middle + 4, row.label, "")
+    yield _svg_text(_WHO, middle + 4, _fit(row.who, _WORKER_WIDTH), "")
     dash = " stroke-dasharray='4 3'" if row.open or row.failed else ""
     yield f"<path d='M{begin:g} {middle}H{end:g}' stroke='currentColor' stroke-width='3'{dash}/>"
     yield f"<path d='M{begin:g} {middle - 6}v12' stroke='currentColor' stroke-width='2'/>"
