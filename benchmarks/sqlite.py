@@ -155,9 +155,7 @@ def microseconds(action: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1e6
 
 
-def medians(
-    all_of_them: list[Subject], rounds: int, action: Callable[[Subject], Callable[[], object]]
-) -> list[float]:
+def medians(all_of_them: list[Subject], rounds: int, action: Callable[[Subject], Callable[[], object]]) -> list[float]:
     """The median time of an action for each subject, measured in turns after one unmeasured turn."""
     actions = [action(subject) for subject in all_of_them]
     for each in actions:

@@ -308,6 +308,23 @@ class Crowded(_OverStore):
         Crowded.busy = False
 
 
+class Flattens(_InLists):
+    """Keeps nothing but contents, and takes anything."""
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        flat = [HumanMessage(message.content) for message in messages]
+        self.lists.setdefault(self.session_id, []).extend(flat)
+
+
+class Nulls(_InLists):
+    """Keeps the texts without NUL of a batch that it refuses."""
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.lists.setdefault(self.session_id, []).extend(messages)
+        if any("\0" in str(message.content) for message in messages):
+            raise ValueError("there is a NUL in it")
+
+
 class Blocks(_OverStore):
     """Holds up the event loop while it waits."""
 

@@ -13,6 +13,8 @@ from tests.mutants._planted import Mutant, Odd
 from chathistory.conformance import check
 from chathistory.conformance._report import EFFORTS, Report
 
+pytestmark = pytest.mark.slow
+
 SEARCH = replace(EFFORTS["quick"], examples=20, shrink_seconds=0.2, timeout=4.0)
 
 

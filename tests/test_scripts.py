@@ -305,6 +305,8 @@ _SUBJECTS = Path(__file__).with_name("script_subjects.py")
 _PLAIN = (HumanMessage("m1"), AIMessage("m2"))
 _RICH = (HumanMessage("m1", name="n", additional_kwargs={"z": 1.0, "a": True}),)
 _NESTED = (HumanMessage("m1", additional_kwargs={"outer": {}}), AIMessage("m2"))
+_INFINITE = (HumanMessage("m1", additional_kwargs={"value": float("inf")}),)
+_NUL = (HumanMessage("a\0b"),)
 _ODD = (OddMessage(content="m1"), TaggedHumanMessage(content="m2", tag="t"))
 
 
@@ -317,6 +319,7 @@ class _Case:
     expectation: Expectation
     broken: str
     kept: str = "good"
+    refusal: str = ""
 
     def script(self, *, target: str | None = None) -> str:
         """The script, its target the broken factory unless another is given."""
@@ -450,6 +453,28 @@ _CASES = [
         "Picky",
     ),
     _Case(
+        "a hard value, refused by others",
+        (Add(1, _INFINITE), Read(1)),
+        _equal(*_INFINITE, view="full"),
+        "Flattens",
+        refusal="this is refused now, as it may be",
+    ),
+    _Case(
+        "a hard value, stored by others",
+        (Add(1, _NUL), Add(1, _PLAIN), Read(1)),
+        _equal(*_PLAIN, may_raise=[1]),
+        "Nulls",
+        refusal="this is no longer refused",
+    ),
+    _Case(
+        "a hard session id, refused by others",
+        (Open(2, "{run}/b"), Add(2, _PLAIN), Read(2)),
+        _equal(*_PLAIN),
+        "Loses",
+        "Picky",
+        refusal="this is refused now, as it may be",
+    ),
+    _Case(
         "other writes",
         (Add(1, _PLAIN), Assign(1, _PLAIN), AddBack(1), AddBack(1, "async"), Read(1)),
         _equal(*_PLAIN * 4),
@@ -480,7 +505,13 @@ _CASES = [
         Expectation(kind="returns"),
         "Raises",
     ),
-    _Case("odd classes", (Add(1, _ODD), Read(1)), _one_of((), _ODD, view="full", may_raise=[1]), "Downcasts"),
+    _Case(
+        "odd classes",
+        (Add(1, _ODD), Read(1)),
+        _one_of((), _ODD, view="full"),
+        "Downcasts",
+        refusal="this is refused now, as it may be",
+    ),
     _Case("an object twice", (Add(1, _PLAIN[:1] * 2), Read(1)), _equal(*_PLAIN[:1] * 2), "Distinct"),
     _Case("a function that yields a backend", _STORED, _equal(*_PLAIN), "Loses", "yielded"),
     _Case("a context manager of a factory", _STORED, _equal(*_PLAIN), "Loses", "managed"),
@@ -553,7 +584,8 @@ def test_a_script_fails_for_the_broken_factory(case: _Case, ran: Runs) -> None:
 def test_a_script_passes_for_a_factory_that_keeps_the_clause(case: _Case, ran: Runs) -> None:
     code, output = ran[case.name, case.kept]
     closed = "closed\n" if case.kept in ("yielded", "managed") else ""
-    assert (code, output) == (0, f"{closed}FIXED: ORD-1 at step {_last_step(case)}\n"), output
+    said = case.refusal or f"ORD-1 at step {_last_step(case)}"
+    assert (code, output) == (0, f"{closed}FIXED: {said}\n"), output
 
 
 def _last_step(case: _Case) -> int:

@@ -262,9 +262,7 @@ def test_names_that_differ_only_by_case_are_different_tables(path: str) -> None:
     for name in names:
         SQLiteChatMessageHistory("s", path, name).add_user_message(name)
         asyncio.run(SQLiteChatMessageHistory("s", path, name).aadd_messages(humans("async")))
-    assert [texts(SQLiteChatMessageHistory("s", path, name)) for name in names] == [
-        [name, "async"] for name in names
-    ]
+    assert [texts(SQLiteChatMessageHistory("s", path, name)) for name in names] == [[name, "async"] for name in names]
     with raw(path) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         assert tables == [("notes",), ("Notes (case 1)",), ("NOTES (case 1f)",), ("nOTES (case 1e)",)]
@@ -343,9 +341,7 @@ def peer() -> Any:
 def test_a_table_of_the_peer_is_read_extended_and_still_read_by_the_peer(path: str, peer: Any) -> None:
     """Both classes may use a table at once, and find each other's messages in order."""
     theirs = peer("s", connection=f"sqlite:///{path}", table_name="chats")
-    theirs.add_messages(
-        [HumanMessage("a"), AIMessage("b", tool_calls=[{"name": "f", "args": {}, "id": "1"}])]
-    )
+    theirs.add_messages([HumanMessage("a"), AIMessage("b", tool_calls=[{"name": "f", "args": {}, "id": "1"}])])
     ours = SQLiteChatMessageHistory("s", f"sqlite:///{path}", "chats")
     assert ours.messages == theirs.messages
     ours.add_messages([ToolMessage("c", tool_call_id="1"), HumanMessage("d", additional_kwargs={"k": ["é"]})])
@@ -370,8 +366,7 @@ def test_an_old_table_gets_an_index_and_the_write_ahead_log(path: str) -> None:
     """Reading one session must not mean reading all of them."""
     with raw(path) as connection:
         connection.execute(
-            "CREATE TABLE message_store "
-            "(id INTEGER NOT NULL, session_id TEXT, message TEXT, PRIMARY KEY (id))"
+            "CREATE TABLE message_store (id INTEGER NOT NULL, session_id TEXT, message TEXT, PRIMARY KEY (id))"
         )
     assert SQLiteChatMessageHistory("s", path).messages == []
     with raw(path) as connection:
@@ -387,9 +382,7 @@ def test_an_old_table_gets_an_index_and_the_write_ahead_log(path: str) -> None:
 def test_an_old_database_that_somebody_reads_keeps_its_journal_and_works(path: str) -> None:
     """The write-ahead log can't be switched on under a reader; every promise holds without it."""
     with raw(path) as connection:
-        connection.execute(
-            "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)"
-        )
+        connection.execute("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
         connection.execute("CREATE INDEX ix_message_store_session_id ON message_store (session_id)")
         connection.execute("BEGIN")
         connection.execute("SELECT * FROM message_store").fetchall()
@@ -405,8 +398,7 @@ def test_old_columns_of_other_collations_are_compared_exactly(path: str) -> None
     """NOCASE on the column doesn't make `a` and `A` one session."""
     with raw(path) as connection:
         connection.execute(
-            "CREATE TABLE message_store "
-            "(id INTEGER PRIMARY KEY, session_id VARCHAR(9) COLLATE NOCASE, message)"
+            "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id VARCHAR(9) COLLATE NOCASE, message)"
         )
     for session_id in ("a", "A", "01", "1"):
         SQLiteChatMessageHistory(session_id, path).add_user_message(session_id)
@@ -460,9 +452,7 @@ def test_a_damaged_row_is_named_and_left_alone(path: str, entry: object) -> None
     other.add_messages(humans("fine"))
     with raw(path) as connection:
         connection.execute("INSERT INTO message_store VALUES (77, 's', ?)", (entry,))
-    with pytest.raises(
-        DamagedMessageError, match=r"session 's': row 77 of table 'message_store' of .* is no message"
-    ):
+    with pytest.raises(DamagedMessageError, match=r"session 's': row 77 of table 'message_store' of .* is no message"):
         history.messages  # noqa: B018 -- reading is the action
     assert texts(other) == ["fine"]
     history.clear()
@@ -514,9 +504,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(path: str) -> None:
 def test_a_missing_directory_is_an_error_until_it_is_there(tmp_path: Path) -> None:
     """The error names session, file and cause, and the same handle works once the cause is gone."""
     history = SQLiteChatMessageHistory("s", tmp_path / "missing" / "x.db")
-    with pytest.raises(
-        StoreError, match=r"'s': could not read .*missing/x.db: unable to open .*directory exist"
-    ):
+    with pytest.raises(StoreError, match=r"'s': could not read .*missing/x.db: unable to open .*directory exist"):
         history.get_messages()
     with pytest.raises(StoreError, match="unable to open"):
         asyncio.run(history.aget_messages())
@@ -660,9 +648,7 @@ def test_first_use_by_many_threads_at_once_works(path: str) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    found = [
-        text for table in range(3) for text in texts(SQLiteChatMessageHistory("s", path, f"table {table}"))
-    ]
+    found = [text for table in range(3) for text in texts(SQLiteChatMessageHistory("s", path, f"table {table}"))]
     assert sorted(found, key=int) == [str(number) for number in range(16)]
 
 
@@ -680,9 +666,7 @@ def test_importing_the_class_imports_no_driver_and_no_suite() -> None:
     assert (done.stdout.strip(), done.returncode) == ("[]", 0)
 
 
-def test_async_methods_without_aiosqlite_say_what_to_install(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_async_methods_without_aiosqlite_say_what_to_install(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sync methods go on working."""
     monkeypatch.setitem(sys.modules, "aiosqlite", None)
     history = SQLiteChatMessageHistory("s", path)

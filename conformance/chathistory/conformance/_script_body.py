@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
+from langchain_core.messages import BaseMessage
+
+from chathistory.conformance._hardness import MAX_TEXT_BYTES, hard_reasons
 from chathistory.conformance._layout import Block, Tree, called, prefixed, suffixed
 from chathistory.conformance._lines import (
     beside_of,
@@ -17,6 +21,7 @@ from chathistory.conformance._literals import template_source
 from chathistory.conformance._program import (
     Add,
     AddBack,
+    Assign,
     Cancel,
     Edit,
     NewLoop,
@@ -39,8 +44,10 @@ from chathistory.conformance._script_verdict import (
     rendered_verdict,
     trying,
 )
+from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.conformance._source import Renderer
 
+_MOST_MESSAGES = 500  # in a batch that a store must take
 _SECONDS_TO_RETURN = 60.0
 _SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory
 
@@ -97,11 +104,7 @@ class Body:
 
     def block(self) -> str:
         """The block in which the backend is open."""
-        statements: list[Statement] = []
-        for index, step in enumerate(self._steps[:-1]):
-            statements += self._earlier(index, step)
-            if isinstance(step, Open) and not isinstance(self._steps[index + 1], Open):
-                statements.append("")
+        statements = self._before_the_last()
         if statements and statements[-1] != "":
             statements.append("")
         statements += [f"# Step {self._last + 1}, at which the violation showed.", *self._observation()]
@@ -130,10 +133,44 @@ class Body:
 
     # Steps before the last
 
+    def _before_the_last(self) -> list[Statement]:
+        """The steps before the last; those that may be refused in a row, in one `try`."""
+        statements: list[Statement] = []
+        for refusable, steps in groupby(range(self._last), self._may_be_refused_now):
+            written: list[Statement] = []
+            for index in steps:
+                written += self._earlier(index, self._steps[index])
+                if isinstance(self._steps[index], Open) and not isinstance(self._steps[index + 1], Open):
+                    written.append("")
+            statements += self._unless_refused(written) if refusable else written
+        return statements
+
+    def _may_be_refused_now(self, index: int) -> bool:
+        """Whether a step that was accepted could also be refused."""
+        return index not in self._expectation.may_raise and self._may_be_refused(self._steps[index])
+
+    def _may_be_refused(self, step: Step) -> bool:
+        """Whether a refusal would be as right as doing it: hard values, hard session ids, assignments."""
+        if isinstance(step, Open):
+            return is_hard_session_id(step.session.replace("{run}", "t").replace("{number}", "1"))
+        opened = [other for other in self._steps if isinstance(other, Open)]
+        if any(other.handle == getattr(step, "handle", None) and self._may_be_refused(other) for other in opened):
+            return True
+        return isinstance(step, Assign) or (isinstance(step, Add) and _has_hard_values(step))
+
+    def _unless_refused(self, statements: list[Statement]) -> list[Statement]:
+        self.needed.add("settled")
+        if statements[-1] == "":
+            return [*trying(statements[:-1], 'settled("this is refused now, as it may be")'), ""]
+        return trying(statements, 'settled("this is refused now, as it may be")')
+
     def _earlier(self, index: int, step: Step) -> list[Statement]:
         before, statements = self._prepared(index, step), self._step(index, step)
         if index in self._expectation.may_raise:
             statements = trying(statements, self._in_place_of(step))
+            if isinstance(step, Add | Assign) and self._may_be_refused(step):
+                self.needed.add("settled")
+                statements.append(Compound("else:", ('settled("this is no longer refused")',)))
         statements = [*before, *statements, *self._kept_copy(index, step)]
         if not isinstance(step, Open) and getattr(step, "handle", None) in self._doubtful:
             nothing = [f"{self._reads[step.handle]} = []"] if isinstance(step, Read) else []
@@ -340,3 +377,16 @@ def _token_lines(steps: Sequence[Step]) -> list[str]:
     if "{number}" in templates:
         lines.append("number = 10**14 + uuid.uuid4().int % (9 * 10**14)")
     return lines
+
+
+def _has_hard_values(step: Add) -> bool:
+    """Whether a store may refuse what is added, and may also store it."""
+    if step.container == "failing generator" or not all(isinstance(item, BaseMessage) for item in step.messages):
+        return False
+    size = sum(len(message.content) for message in step.messages if isinstance(message.content, str))
+    return (
+        step.container == "generator"
+        or len(step.messages) > _MOST_MESSAGES
+        or size > MAX_TEXT_BYTES
+        or any(hard_reasons(message) for message in step.messages)
+    )

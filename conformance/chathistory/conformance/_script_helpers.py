@@ -20,8 +20,11 @@ def opened(target):
     warnings.simplefilter("ignore")  # some imports turn warnings on again
     found = operator.attrgetter(attribute)(module)
     if inspect.isgeneratorfunction(inspect.unwrap(found)):
-        with contextlib.contextmanager(inspect.unwrap(found))() as backend:
-            yield backend
+        backends = inspect.unwrap(found)()
+        try:
+            yield next(backends)
+        finally:
+            next(backends, None)
     elif inspect.isfunction(found) and not inspect.signature(found).parameters:
         yield found()
     else:
@@ -80,6 +83,12 @@ _FIELDS = '''\
 def fields(message):
     """All fields of a message by name."""
     return {**message.__dict__, **(message.__pydantic_extra__ or {})}'''
+
+_SETTLED = '''\
+def settled(why):
+    """The end, where the violation can no longer show."""
+    print(f"FIXED: {why}")
+    sys.exit(0)'''
 
 _CANCELLED = '''\
 async def cancelled(call, turns):
@@ -255,6 +264,7 @@ _HELPERS = {
     "loose fields": _LOOSE_FIELDS,
     "same": _SAME,
     "same in order": _SAME_ORDERED,
+    "settled": _SETTLED,
     "failing": _FAILING,
     "edit_deep": _EDIT_DEEP,
     "cancelled": _CANCELLED,

@@ -43,7 +43,7 @@ class Expectation:
         view: how messages are compared: by "content", by "class", by all other fields with Python's `==`
             ("loose"), by all fields type for type ("full"), with the order of keys too ("key order"), or not
             at all, so that the read must only return ("readable").
-        may_raise: the indices of earlier steps that may raise, since a refusal is allowed there.
+        may_raise: the indices of earlier steps that raised, where a refusal is allowed or owed.
         error_types: for "raises"; (Exception,) takes any.
         answer: for "answers" and "together".
     """

@@ -102,9 +102,9 @@ class FileDatabase:
             self._ready[operation.table] = sql
         statements = operation.statements(sql)
         with self._table_in_doubt(operation.table):
-            return (
-                execute(connection, statements[0]) if len(statements) == 1 else _all(connection, statements)
-            )
+            if len(statements) > 1:
+                return _all(connection, statements)
+            return execute(connection, statements[0])
 
     async def arun(self, operation: Operation, timeout: float) -> Rows:
         """The async form of `run`, for operations of one statement.

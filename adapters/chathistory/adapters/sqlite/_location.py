@@ -58,7 +58,5 @@ def _path_of_url(scheme: str, rest: str) -> str:
             "open the database yourself and pass the sqlite3.Connection"
         )
     if "%" in rest:
-        raise ValueError(
-            "connection: % in a URL names different files in SQLAlchemy 2.0 and 2.1; pass the plain path"
-        )
+        raise ValueError("connection: % in a URL names different files in SQLAlchemy 2.0 and 2.1; pass the plain path")
     return rest[1:]

@@ -31,9 +31,7 @@ _COLUMN = (
     "FROM pragma_table_info(?1, 'main') WHERE name = ?2 COLLATE NOCASE"
 )
 # Tables of these names would stand in the way of SQLite, of its functions used here, or of `spelt_out`.
-_RESERVED = re.compile(
-    r"sqlite_.*|json_each|pragma_table_info|.* \(case [0-9a-f]+\)", re.IGNORECASE | re.DOTALL
-)
+_RESERVED = re.compile(r"sqlite_.*|json_each|pragma_table_info|.* \(case [0-9a-f]+\)", re.IGNORECASE | re.DOTALL)
 
 
 class Sql:
@@ -54,8 +52,7 @@ class Sql:
             f'("id" INTEGER NOT NULL, {session} TEXT, "message" TEXT, PRIMARY KEY ("id"))'
         )
         self.create_index = (
-            f"CREATE INDEX IF NOT EXISTS main.{_quoted(f'ix_{name}_{column}')} "
-            f"ON {table} ({session} COLLATE BINARY)"
+            f"CREATE INDEX IF NOT EXISTS main.{_quoted(f'ix_{name}_{column}')} ON {table} ({session} COLLATE BINARY)"
         )
         # As a blob, whatever text_factory the connection has, and though the text be no UTF-8.
         self.read = (

@@ -72,9 +72,10 @@ class Worker:
         _LIVING.add(self)
         try:
             await self._connection
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             # aiosqlite has told the thread to end, but loses a connection that arrives after a cancellation.
-            while self._thread is None or self._thread.is_alive():
+            begun = self._thread is not None or isinstance(error, asyncio.CancelledError)
+            while begun and (self._thread is None or self._thread.is_alive()):
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(0.001)
             _LIVING.discard(self)
@@ -128,7 +129,7 @@ class Worker:
 
 
 def _off_the_main_thread(function: Callable[[], object]) -> None:
-    """Aiosqlite asks for the current event loop, and in the main thread asyncio may make one for it."""
+    """Call it where it makes no event loop: aiosqlite asks for one, and the main thread may get a new one."""
     if threading.current_thread() is not threading.main_thread():
         function()
         return

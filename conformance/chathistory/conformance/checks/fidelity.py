@@ -127,7 +127,7 @@ def _with_plain_fields(message: BaseMessage) -> BaseMessage:
     for name, value in fields_of(plain).items():
         if isinstance(value, dict) and name != "usage_metadata":
             setattr(plain, name, _without_hollow(value))
-        elif isinstance(value, list) and name != "content":
+        elif name in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
             calls = [
                 {key: _FILLED if item == {} else "x1" if item is None else item for key, item in call.items()}
                 for call in value
