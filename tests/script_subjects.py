@@ -1,6 +1,6 @@
 """Factories for the scripts of counterexamples: the reference, and histories broken in one way each."""
 
-# ruff: noqa: D102 -- the classes say what their methods do
+
 # mypy: disable-error-code="misc, override"
 
 from __future__ import annotations

@@ -321,19 +321,25 @@ def test_closing_from_a_task_closes_the_thread(path: str, workers: Callable[[], 
     assert not Path(path + "-wal").exists()
 
 
-def test_closing_while_calls_are_under_way_settles_them(path: str, workers: Callable[[], int]) -> None:
-    """Each was carried out, or says that it was not; nothing hangs and no thread is left."""
+@pytest.mark.parametrize("reopened", [False, True])
+def test_closing_while_calls_are_under_way_settles_them(path: str, workers: Callable[[], int], reopened: bool) -> None:
+    """Each was carried out, or says soon that it was not; nothing hangs and no thread is left."""
 
-    async def main() -> None:
-        history = SQLiteChatMessageHistory("s", path)
+    async def closed_after(delay: float, session_id: str) -> None:
+        history = SQLiteChatMessageHistory(session_id, path)
         calls = [asyncio.ensure_future(history.aadd_messages(humans(str(number)))) for number in range(20)]
-        await asyncio.sleep(0.002)
-        await history.aclose()
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(delay)
+        closing = asyncio.ensure_future(history.aclose())
+        with SQLiteChatMessageHistory("other", path) if reopened else contextlib.nullcontext():
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        await closing
         stored = [str(number) for number, result in enumerate(results) if result is None]
         assert all(isinstance(result, StoreError) for result in results if result is not None)
-        with SQLiteChatMessageHistory("s", path) as again:
+        with SQLiteChatMessageHistory(session_id, path) as again:
             assert texts(again.messages) == stored
 
-    asyncio.run(main())
+    began = time.monotonic()
+    for step in range(12):
+        asyncio.run(closed_after(step * 0.0005, f"s{step}"))
+    assert time.monotonic() - began < 25  # the busy timeout is 30
     assert workers() == 0

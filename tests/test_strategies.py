@@ -321,9 +321,7 @@ class TestCorpus:
     def test_payloads_take_every_place(self) -> None:
         """Edge texts occur in every place that holds text, not in contents alone."""
         odd = {text.value for text in payloads.TEXTS if not text.value.isascii() or text.hard}
-        holders = {
-            name for m in self.corpus for name, value in fields_of(m).items() if odd & _texts_in(value)
-        }
+        holders = {name for m in self.corpus for name, value in fields_of(m).items() if odd & _texts_in(value)}
         assert {"content", "additional_kwargs", "response_metadata", "name", "id", "note"} <= holders
         assert {"tool_calls", "artifact"} <= holders
 
@@ -375,9 +373,7 @@ class TestValueStrategies:
         """They are of exactly that class."""
         assert {type(message) for message in drawn(strategies.messages(cls), 10)} == {cls}
 
-    @pytest.mark.parametrize(
-        "strategy", [strategies.texts(), strategies.json_values(), strategies.contents()]
-    )
+    @pytest.mark.parametrize("strategy", [strategies.texts(), strategies.json_values(), strategies.contents()])
     def test_plain_values_are_not_hard(self, strategy: SearchStrategy[Any]) -> None:
         """Texts, values and contents that a store must keep."""
         assert {payloads.hard_reasons(value) for value in drawn(strategy, FEW)} == {frozenset()}
@@ -423,11 +419,7 @@ class TestValueStrategies:
         batches = drawn(strategies.batches(min_size=1, max_size=4), 2 * FEW)
         assert {len(batch) for batch in batches} == {1, 2, 3, 4}
         assert any(batch[0] is batch[-1] for batch in batches if len(batch) > 1)
-        assert any(
-            batch[0] is not batch[-1] and same_value(batch[0], batch[-1])
-            for batch in batches
-            if len(batch) > 1
-        )
+        assert any(batch[0] is not batch[-1] and same_value(batch[0], batch[-1]) for batch in batches if len(batch) > 1)
         assert any(
             batch[0].id is not None and batch[0].id == batch[-1].id and not same_value(batch[0], batch[-1])
             for batch in batches
@@ -438,11 +430,7 @@ class TestValueStrategies:
         """Every kind of collision is drawn as a group, and single ids come from all of them."""
         groups = drawn(strategies.session_groups(), 2 * EXAMPLES)
         assert all(len(set(group)) == 2 for group in groups)
-        missing = [
-            kind.name
-            for kind in COLLIDING_SESSIONS
-            if not any(set(group) <= set(kind.ids) for group in groups)
-        ]
+        missing = [kind.name for kind in COLLIDING_SESSIONS if not any(set(group) <= set(kind.ids) for group in groups)]
         assert missing == []
         ids = set(drawn(strategies.session_ids(), 2 * EXAMPLES))
         assert all(ids & set(kind.ids) for kind in COLLIDING_SESSIONS)
@@ -548,9 +536,5 @@ def test_unknown_operations() -> None:
 
 def _opens_late(program: Program) -> bool:
     kinds = [type(step) for step in program.steps]
-    late = [
-        index
-        for index, step in enumerate(program.steps)
-        if isinstance(step, Open) and step.handle in (1, 2, 3)
-    ]
+    late = [index for index, step in enumerate(program.steps) if isinstance(step, Open) and step.handle in (1, 2, 3)]
     return any(Add in kinds[:index] for index in late)

@@ -67,11 +67,11 @@ def keeps_rows() -> Backend:
 
 
 @odd()
-def takes_5_ms() -> Backend:
-    """Every operation takes 5 ms; an async one leaves the loop free."""
+def takes_2_ms() -> Backend:
+    """Every operation takes 2 ms; an async one leaves the loop free."""
     store = Store()
-    store.latency = 0.005
-    return backend("takes_5_ms", JsonHistory, store)
+    store.latency = 0.002
+    return backend("takes_2_ms", JsonHistory, store)
 
 
 class _Remote(JsonHistory):

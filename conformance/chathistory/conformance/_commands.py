@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shlex
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from chathistory.conformance import _runner
 from chathistory.conformance._backend import Backend
@@ -68,6 +73,7 @@ def run_check(request: CheckRequest) -> int:
     """
     request.destinations.try_out()
     select(request.clauses)
+    _keep_hypothesis_out_of_this_folder()
     screen = Screen(quiet=request.quiet)
     with screen, open_target(request.target, claims=request.claims) as backend:
         report, interrupted = _checked(request, backend, screen)
@@ -75,6 +81,13 @@ def run_check(request: CheckRequest) -> int:
     if interrupted:
         return INTERRUPTED
     return CONFORMANT if report.verdict == "conformant" else NOT_CONFORMANT
+
+
+def _keep_hypothesis_out_of_this_folder() -> None:
+    """Let hypothesis keep its caches in a folder that goes with the process, not beside the user's files."""
+    folder = tempfile.mkdtemp(prefix="chathistory-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    set_hypothesis_home_dir(folder)
 
 
 def _checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:

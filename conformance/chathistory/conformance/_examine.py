@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
+from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_to_json
 from chathistory.conformance._program import Add, Program, Read, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
 from chathistory.conformance._shrink import shrink
-from chathistory.conformance._lines import describe
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.conformance.checks.bounds import in_units_of

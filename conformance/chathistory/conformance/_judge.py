@@ -19,8 +19,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect, judge_events
-from chathistory.conformance._interpreter import Execution, Observation, SessionKey, copy_of
 from chathistory.conformance._hardness import hard_reasons
+from chathistory.conformance._interpreter import Execution, Observation, SessionKey, copy_of
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -38,8 +38,8 @@ from chathistory.conformance._program import (
     is_unique,
 )
 from chathistory.conformance._runnables import session_of_turn, take_turn
-from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.conformance._script import Expectation
+from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.conformance._views import View, all_equal, equal, explain, shown_all
 from chathistory.reference import (
     KEEP_EVERYTHING,
@@ -270,10 +270,10 @@ class _Judge:
                 return None
             return self._raised(observation, "the handle opens")
         if self.baseline or not is_unique(step.session):
-            self._adopt_baseline(observation, step, track)
+            self._adopt_baseline(step, track)
         return None
 
-    def _adopt_baseline(self, observation: Observation, step: Open, track: _Track) -> None:
+    def _adopt_baseline(self, step: Open, track: _Track) -> None:
         """Take what the session holds now as its beginning, once."""
         if len(track.possible) > 1 or track.possible[0] != _Possible() or track.added:
             return
@@ -303,7 +303,7 @@ class _Judge:
             raise _StopJudging
         if self.lens.arguments and isinstance(step, Add) and (wrong := self._changed_argument(observation, step)):
             return wrong
-        self._check_loop(observation)
+        self.judged += bool(self.loops)
         rules = self.rules.get(step.handle, KEEP_EVERYTHING)
         for operation in (
             [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages)
@@ -672,10 +672,6 @@ class _Judge:
             "The async form returned where the sync form raised.",
             Expectation(kind="raises"),
         )
-
-    def _check_loop(self, observation: Observation) -> None:
-        if self.loops:
-            self.judged += 1
 
     def _is_loop_refusal(self, observation: Observation) -> bool:
         """Whether an error says on purpose that a handle belongs to another event loop (ASY-6)."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import configuration_from_json, result_from_json, try_file, write_json

@@ -179,7 +179,7 @@ class _Run:
         if "sync" not in self.subject.modes:
             yield "Its sync calls are not implemented; everything was checked through the async calls."
         if self.subject.loops_over_batches:
-            yield "It implements add_message only: the loop it inherits can't keep ATM-1 to ATM-3; nothing else follows."
+            yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."
 
     def _versions(self) -> dict[str, str]:
         libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}

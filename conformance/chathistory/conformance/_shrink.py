@@ -118,9 +118,9 @@ class _Shrinker:
         """Let one handle do the work of another on the same session."""
         for later in [step for step in self.best.steps if isinstance(step, Open)]:
             for earlier in [step for step in self.best.steps if isinstance(step, Open)]:
-                if earlier.handle < later.handle and replace(later, handle=earlier.handle) == earlier:
-                    if self.accepts(_merged(self.best, later, earlier.handle)):
-                        break
+                same = earlier.handle < later.handle and replace(later, handle=earlier.handle) == earlier
+                if same and self.accepts(_merged(self.best, later, earlier.handle)):
+                    break
 
     def _join_adds(self) -> None:
         """Make one batch of two adds in a row through one handle."""

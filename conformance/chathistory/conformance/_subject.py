@@ -57,7 +57,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         raise
     except OperationHungError:
         raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
-    except Exception as error:  # noqa: BLE001 -- whatever the set-up raises is said in one line
+    except Exception as error:
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
     return Subject(backend, frozenset(modes), inherits_the_loop(history))
 
@@ -65,7 +65,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     try:
         history = backend.get_session_history(session_id)
-    except Exception as error:  # noqa: BLE001 -- whatever the factory raises is said in one line
+    except Exception as error:
         raise BackendError(f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}") from error
     if inspect.iscoroutine(history):
         history.close()

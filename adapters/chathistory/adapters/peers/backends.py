@@ -86,9 +86,7 @@ def sql_sqlite_async() -> Iterator[Backend]:
                 name="peer:sql-sqlite-async",
                 claims={"core", "async", "processes", "durable"},
                 slow=slow,
-                versions=_versions(
-                    "langchain-community", "sqlalchemy", "aiosqlite", sqlite=sqlite3.sqlite_version
-                ),
+                versions=_versions("langchain-community", "sqlalchemy", "aiosqlite", sqlite=sqlite3.sqlite_version),
                 import_path=f"{__name__}:sql_sqlite_async",
                 notes=(_ONE_ENGINE, "It does not claim threads: an async engine serves one event loop."),
             )
@@ -114,8 +112,7 @@ def file() -> Iterator[Backend]:
             versions=_versions("langchain-community"),
             import_path=f"{__name__}:file",
             notes=(
-                "The class takes a path, not a session id: a session's file is named by the SHA-256 of its id, so "
-                "that ISO-2 and ISO-5 judge this naming.",
+                "The class takes a path; a session's file is named by the SHA-256 of its id, which ISO-2 and ISO-5 judge.",
             ),
         )
 

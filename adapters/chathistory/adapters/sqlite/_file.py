@@ -28,7 +28,7 @@ from chathistory.adapters.sqlite._failures import (
     is_missing_table,
     is_readonly,
 )
-from chathistory.adapters.sqlite._loops import Connection, FileIdentity, LoopState, LoopWorkers
+from chathistory.adapters.sqlite._loops import Connection, FileIdentity, LoopWorkers
 from chathistory.adapters.sqlite._steps import adrive, drive, execute
 from chathistory.adapters.sqlite._table import Operation, Rows, Sql, Statement, Table
 from chathistory.adapters.sqlite._worker import Worker
@@ -112,16 +112,16 @@ class FileDatabase:
         Waiting for locks is left to the event loop, so that it can be cancelled and holds up nobody.
         """
         patience = Patience(timeout)
-        state = await self._loops.state()
         if not operation.writes:
-            return await self._arun_patiently(operation, patience, state)
+            return await self._arun_patiently(operation, patience)
+        state = await self._loops.state()
         async with state.writing.within(patience.left()):
-            return await self._arun_patiently(operation, patience, state)
+            return await self._arun_patiently(operation, patience)
 
-    async def _arun_patiently(self, operation: Operation, patience: Patience, state: LoopState) -> Rows:
+    async def _arun_patiently(self, operation: Operation, patience: Patience) -> Rows:
         while True:
             try:
-                return await self._aattempt(operation, await self._loops.worker(state))
+                return await self._aattempt(operation, await self._loops.worker())
             except sqlite3.OperationalError as error:
                 pause = patience.pause_after(error)
             await asyncio.sleep(pause)

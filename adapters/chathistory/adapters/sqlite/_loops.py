@@ -55,12 +55,13 @@ class LoopWorkers:
                 await loop.run_in_executor(None, self._stop_those_of_closed_loops)
         return state
 
-    async def worker(self, state: LoopState) -> Worker:
+    async def worker(self) -> Worker:
         """The worker of the running loop, on the file that is at the path now.
 
         Raises:
             sqlite3.Error: if it can't be opened.
         """
+        state = await self.state()
         if state.worker is not None and state.file == self._current_file():
             return state.worker
         async with state.opening:
@@ -100,4 +101,5 @@ class LoopWorkers:
 
 def _stop(state: LoopState | None) -> None:
     if state is not None and state.worker is not None:
-        state.worker.stop()
+        worker, state.worker = state.worker, None
+        worker.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._corpus import build, optional_fields
@@ -17,7 +17,6 @@ from chathistory.conformance._program import (
     Clear,
     Mode,
     NewLoop,
-    Open,
     Program,
     Read,
     Step,
@@ -79,9 +78,9 @@ def _sync_twins() -> Iterator[Program]:
     same = HumanMessage(content="m1", id="id-1")
     yield program(opened(A), Add(1, (same, same, AIMessage(content="m2", id="id-1"))), Add(1, (same,)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), AddBack(1), Read(1))
-    everything: list[BaseMessage] = []
-    for cls in MESSAGE_CLASSES:
-        everything.append(build(cls, **{name: values[0] for name, values in optional_fields(cls).items()}))
+    everything = [
+        build(cls, **{name: values[0] for name, values in optional_fields(cls).items()}) for cls in MESSAGE_CLASSES
+    ]
     yield program(opened(A), Add(1, tuple(everything)), Read(1), fresh_read(2))
     yield program(opened(A), singly(1, everything), Read(1))
     yield program(opened(A), Add(1, numbered(2_101)), Read(1), Clear(1), Read(1))
