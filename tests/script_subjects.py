@@ -325,6 +325,17 @@ class Nulls(_InLists):
             raise ValueError("there is a NUL in it")
 
 
+class Visited(_InLists):
+    """Holds messages of others when it is first opened."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.lists.setdefault(session_id, [HumanMessage("of yet others"), AIMessage("and more")])
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.lists[self.session_id].extend(messages)
+
+
 class Blocks(_OverStore):
     """Holds up the event loop while it waits."""
 

@@ -474,6 +474,16 @@ _CASES = [
         "Picky",
         refusal="this is refused now, as it may be",
     ),
+    *(
+        _Case(
+            f"a session that is never new: {view}",
+            (Open(2, ""), Add(2, _PLAIN), Read(1), Open(3, ""), Read(3, "async")),
+            _equal(HumanMessage("of others"), *_PLAIN, view=view),
+            "Loses",
+            "Visited",
+        )
+        for view in ("content", "loose", "full")
+    ),
     _Case(
         "other writes",
         (Add(1, _PLAIN), Assign(1, _PLAIN), AddBack(1), AddBack(1, "async"), Read(1)),

@@ -8,9 +8,11 @@ call is only blamed when every one of several repetitions shows it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -33,16 +35,18 @@ class Stall:
         call: the call, as one would write it.
         took: how long it took.
         waited: the longest time for which the loop stood still while its thread was waiting.
+        share: how much of the call this must be, for the call to be blamed.
     """
 
     call: str
     took: float
     waited: float
+    share: float = 0.6
 
     @property
     def is_blocking(self) -> bool:
         """Whether the loop stood still for most of a noticeable wait."""
-        return self.waited >= _NOTICEABLE and self.waited >= 0.6 * self.took
+        return self.waited >= _NOTICEABLE and self.waited >= self.share * self.took
 
 
 def measure(backend: Backend, *, timeout: float) -> list[Stall]:
@@ -55,6 +59,8 @@ def measure(backend: Backend, *, timeout: float) -> list[Stall]:
             if backend.slow is not None:
                 with backend.slow(_SLOWED_BY):
                     stalls += probe.calls(2)
+                    if "threads" in frozenset(backend.claims):
+                        stalls.append(probe.call_beside_a_thread())
             return stalls
     except OperationHungError:
         loop.abandon()
@@ -86,6 +92,27 @@ class _Probe:
             "aclear()": lambda: history.aclear(),
         }
         return [_least([self.loop.run(_stall(name, call)) for _ in range(repetitions)]) for name, call in calls.items()]
+
+    def call_beside_a_thread(self) -> Stall:
+        """An async add while a thread makes sync ones, which may hold a lock all the while."""
+        history, busy = self._warm(), threading.Event()
+        stalls: list[Stall] = []
+        for _ in range(4):
+            thread = threading.Thread(target=self._write, args=(self._history(), busy), daemon=True)
+            thread.start()
+            busy.wait()
+            time.sleep(_SLOWED_BY / 4)  # the slowed add of the thread is under way for longer than this
+            stalls.append(self.loop.run(_stall("aadd_messages([HumanMessage('m1')])", lambda: _add(history))))
+            thread.join()
+            busy.clear()
+        # The call waits for the thread's add, which has begun, and then makes its own.
+        return replace(_least(stalls), share=0.35)
+
+    def _write(self, history: History, busy: threading.Event) -> None:
+        """A sync add; what it raises is for other clauses to judge."""
+        busy.set()
+        with contextlib.suppress(Exception):
+            history.add_messages([HumanMessage(content="m1")])
 
     def _history(self) -> History:
         return self.backend.get_session_history(new_token().fill("{run}-a"))

@@ -192,7 +192,7 @@ class _Search:
 
         def still_fails(candidate: Program) -> bool:
             nonlocal smallest
-            if self.check.modes == {"async"} and _has_sync_calls(candidate):
+            if self._is_async() and _has_sync_calls(candidate):
                 return False
             found = self._fails(candidate, shrinking=True)
             smallest = found or smallest
@@ -206,6 +206,10 @@ class _Search:
             values=self.check.lens.view != "label",
         )
         search = "minimal" if complete else f"cut after {self.configuration.shrink_seconds:g} s"
+        if self.tally.hung:
+            # Smaller programs were given less time: one that only takes long is no counterexample.
+            confirmed = self._run(small, self.configuration.timeout)
+            small, smallest = (small, confirmed.divergence) if confirmed.divergence else (program, divergence)
         return _Violation(self.check, small, smallest, search)
 
     def _prepared(self, program: Program) -> Program:

@@ -44,8 +44,8 @@ from chathistory.reference import same_value
 SessionKey: TypeAlias = tuple[str | None, str]
 """What tells sessions of a program apart: the partition and the template of the id."""
 
-# A message of a batch may take this part of the time that an operation may take: 20 ms of 10 s.
-_SHARE_OF_A_MESSAGE = 0.002
+# A message of a batch may take this part of the time that an operation may take: 50 ms of 10 s.
+_SHARE_OF_A_MESSAGE = 0.005
 # A history that adds to the list it is reading grows without end: it is stopped before it fills the memory.
 _SECONDS_TO_ADD_BACK = 3.0
 
@@ -94,7 +94,7 @@ class Execution:
     Args:
         backend: the subject.
         program: what to do.
-        timeout: seconds an operation may take, and a five-hundredth of that more for each message it adds.
+        timeout: seconds an operation may take, and a two-hundredth of that more for each message it adds.
         keep_results: watch whether lists returned earlier change in the caller's hands (SNP-1).
         token: what makes its session ids unlike any other's.
         cleans_up: clear the sessions at the end, unless the store is thrown away anyhow.

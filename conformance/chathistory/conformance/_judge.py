@@ -86,6 +86,7 @@ class Lens:
         recovery: whether an error after a refusal is judged, or left to ERR-3.
         loop_errors: whether a clear refusal of a later event loop is allowed (ASY-6).
         error_text: errors must name the session, and carry no credentials (ERR-4).
+        after_refusal_only: reads are judged once something has been refused (ATM-1).
         aspect: what of the work of several workers is judged.
     """
 
@@ -98,6 +99,7 @@ class Lens:
     recovery: bool = False
     loop_errors: bool = False
     error_text: bool = False
+    after_refusal_only: bool = False
     aspect: Aspect = "linearizable"
 
 
@@ -364,6 +366,9 @@ class _Judge:
 
     def _judge_read(self, observation: Observation) -> Divergence | None:
         track = self._track(observation.session)
+        if self.lens.after_refusal_only and not self.after_refusal:
+            self.may_raise.add(observation.index)
+            return None
         if observation.outcome == "raised":
             return self._judge_raised(observation, track, "the messages are read")
         if self.parity_with is not None:

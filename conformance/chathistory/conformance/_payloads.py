@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from langchain_core.messages import HumanMessage
+from langchain_core.messages.base import TextAccessor
 
 from chathistory.conformance._hardness import DEEP_NESTING, LARGE_INT, LONE_SURROGATE, NOT_JSON, NUL, SIZE
 from chathistory.conformance._hardness import hard_reasons as hard_reasons  # part of the catalogue
@@ -286,6 +287,8 @@ UNSTORABLE: tuple[Value, ...] = tuple(
 UNUSUAL: tuple[Value, ...] = tuple(
     Value(name, value, NOT_JSON)
     for name, value in (
+        # What `message.text` gives is a subclass of str.
+        ("subclass of str", TextAccessor("text")),
         ("tuple", (1, "a")),
         ("empty tuple", ()),
         ("tuple in a list", [(1, 2)]),

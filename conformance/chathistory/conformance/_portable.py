@@ -23,6 +23,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages.base import TextAccessor
 
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
@@ -253,6 +254,7 @@ _WRITERS: Mapping[type, tuple[str, Callable[[Any, str], Any]]] = {
     datetime.datetime: ("$datetime", lambda value, _: value.isoformat()),
     datetime.date: ("$date", lambda value, _: value.isoformat()),
     uuid.UUID: ("$uuid", lambda value, _: str(value)),
+    TextAccessor: ("$text", lambda value, _: str.__str__(value)),
     types.SimpleNamespace: ("$namespace", lambda value, place: _dict_to_json(vars(value), place)),
     object: ("$object", lambda _, __: "object()"),
 }
@@ -431,6 +433,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "$datetime": lambda data, place: datetime.datetime.fromisoformat(_text(data, place)),
     "$date": lambda data, place: datetime.date.fromisoformat(_text(data, place)),
     "$uuid": lambda data, place: uuid.UUID(_text(data, place)),
+    "$text": lambda data, place: TextAccessor(_text(data, place)),
     "$namespace": _namespace,
     "$object": _object,
     "$items": _from_items,

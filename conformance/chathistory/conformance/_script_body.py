@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
-from langchain_core.messages import BaseMessage
-
-from chathistory.conformance._hardness import MAX_TEXT_BYTES, hard_reasons
 from chathistory.conformance._layout import Block, Tree, called, prefixed, suffixed
 from chathistory.conformance._lines import (
     beside_of,
@@ -31,7 +29,14 @@ from chathistory.conformance._program import (
     Together,
     Turn,
     Wait,
-    is_unique,
+)
+from chathistory.conformance._script_facts import (
+    is_edited_later,
+    may_be_refused,
+    seconds_to_return,
+    token_lines,
+    tries_again,
+    visit,
 )
 from chathistory.conformance._script_helpers import helper_sources, modules_of, problem_source
 from chathistory.conformance._script_verdict import (
@@ -44,12 +49,7 @@ from chathistory.conformance._script_verdict import (
     rendered_verdict,
     trying,
 )
-from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.conformance._source import Renderer
-
-_MOST_MESSAGES = 500  # in a batch that a store must take
-_SECONDS_TO_RETURN = 60.0
-_SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory
 
 
 class Body:
@@ -59,6 +59,7 @@ class Body:
         self._steps = steps
         self._last = len(steps) - 1
         self._expectation = expectation
+        self._visit = visit(steps, expectation)
         self._renderer = Renderer()
         self.needed: set[str] = set()
         self._arguments: set[int] = set()
@@ -83,24 +84,29 @@ class Body:
 
     def tokens(self) -> str:
         """What makes the session ids unlike those of any other run."""
-        lines = _token_lines(self._steps[:-1] if self._tries_again else self._steps)
+        lines = token_lines(self._steps[:-1] if tries_again(self._steps) else self._steps)
         return "\n".join(["# Session ids of their own in every run.", *lines]) if lines else ""
-
-    @property
-    def _tries_again(self) -> bool:
-        """Whether the last step is work of several, on a session that each try can have for itself."""
-        step = self._steps[-1]
-        if not isinstance(step, Together) or not is_unique(step.session):
-            return False
-        return all(getattr(earlier, "session", "") != step.session for earlier in self._steps[:-1])
 
     def verdict(self, clause_id: str) -> str:
         """The comparison, and what is printed."""
         renderer = Renderer(shares=False)
-        compared = comparison(self._expectation, self._steps[-1], self._kept, renderer)
+        expectation = self._expectation
+        if self._visit is not None:
+            own = len(self._visit.added)
+            later = tuple(values[len(values) - own :] for values in expectation.values)
+            expectation = replace(expectation, values=later)
+        compared = comparison(expectation, self._steps[-1], self._kept, renderer, self._visit is not None)
         self.needed.update(compared.needs)
         self._renderer.names |= renderer.names
         return rendered_verdict(compared, f"{clause_id} at step {self._last + 1}")
+
+    def _watchdog(self) -> str:
+        """A time limit, where not coming back is the violation."""
+        if self._expectation.kind != "returns":
+            return ""
+        self.needed.add("give_up")
+        timer = f"watchdog = threading.Timer({seconds_to_return(self._steps):.0f}, give_up)"
+        return f"{timer}\nwatchdog.daemon = True\nwatchdog.start()\n\n"
 
     def block(self) -> str:
         """The block in which the backend is open."""
@@ -111,25 +117,13 @@ class Body:
         if self.needed & {"loop", "new_loop"}:
             statements = ["loop = asyncio.new_event_loop()", *statements, "loop.close()"]
             self.needed.add("loop")
-        if _token_lines(self._steps):
+        if token_lines(self._steps):
             self.needed.add("tokens")
         if "wait" in self.needed:
             statements.insert(0, 'wait = getattr(backend, "advance", None) or time.sleep')
         statements.insert(0, 'get_session_history = getattr(backend, "get_session_history", backend)')
         block = rendered([Compound("with opened(TARGET) as backend:", tuple(statements))], 0)
         return f"{self._watchdog()}{block}"
-
-    def _watchdog(self) -> str:
-        """A time limit, where not coming back is the violation."""
-        if self._expectation.kind != "returns":
-            return ""
-        self.needed.add("give_up")
-        adds_back = isinstance(self._steps[-1], AddBack)
-        seconds = _SECONDS_TO_ADD_BACK if adds_back else _SECONDS_TO_RETURN
-        seconds += sum(step.seconds for step in self._steps if isinstance(step, Wait))
-        seconds += 0.02 * sum(len(getattr(step, "messages", ())) for step in self._steps)
-        timer = f"watchdog = threading.Timer({seconds:.0f}, give_up)"
-        return f"{timer}\nwatchdog.daemon = True\nwatchdog.start()\n\n"
 
     # Steps before the last
 
@@ -147,16 +141,7 @@ class Body:
 
     def _may_be_refused_now(self, index: int) -> bool:
         """Whether a step that was accepted could also be refused."""
-        return index not in self._expectation.may_raise and self._may_be_refused(self._steps[index])
-
-    def _may_be_refused(self, step: Step) -> bool:
-        """Whether a refusal would be as right as doing it: hard values, hard session ids, assignments."""
-        if isinstance(step, Open):
-            return is_hard_session_id(step.session.replace("{run}", "t").replace("{number}", "1"))
-        opened = [other for other in self._steps if isinstance(other, Open)]
-        if any(other.handle == getattr(step, "handle", None) and self._may_be_refused(other) for other in opened):
-            return True
-        return isinstance(step, Assign) or (isinstance(step, Add) and _has_hard_values(step))
+        return index not in self._expectation.may_raise and may_be_refused(self._steps, self._steps[index])
 
     def _unless_refused(self, statements: list[Statement]) -> list[Statement]:
         self.needed.add("settled")
@@ -166,9 +151,17 @@ class Body:
 
     def _earlier(self, index: int, step: Step) -> list[Statement]:
         before, statements = self._prepared(index, step), self._step(index, step)
+        last = self._steps[-1]
+        if (
+            self._visit is not None
+            and self._visit.opened == index
+            and isinstance(step, Open)
+            and isinstance(last, Read)
+        ):
+            statements.append(self._viewed(self._call(replace(last, handle=step.handle)), "before"))
         if index in self._expectation.may_raise:
             statements = trying(statements, self._in_place_of(step))
-            if isinstance(step, Add | Assign) and self._may_be_refused(step):
+            if isinstance(step, Add | Assign) and may_be_refused(self._steps, step):
                 self.needed.add("settled")
                 statements.append(Compound("else:", ('settled("this is no longer refused")',)))
         statements = [*before, *statements, *self._kept_copy(index, step)]
@@ -190,20 +183,11 @@ class Body:
         if not isinstance(step, Add):
             return []
         is_last = index == self._last and self._expectation.kind == "unchanged-argument"
-        if not is_last and not self._is_edited_later(index, step.handle):
+        if not is_last and not is_edited_later(self._steps, index, step.handle):
             self._arguments.discard(step.handle)
             return []
         self._arguments.add(step.handle)
         return [prefixed(f"added_by_h{step.handle} = ", self._renderer.tree(list(step.messages)))]
-
-    def _is_edited_later(self, index: int, handle: int) -> bool:
-        """Whether an edit changes what this add of the handle was given."""
-        for step in self._steps[index + 1 :]:
-            if isinstance(step, Add) and step.handle == handle:
-                return False
-            if isinstance(step, Edit) and step.handle == handle and step.target == "argument":
-                return True
-        return False
 
     def _step(self, index: int, step: Step) -> list[Statement]:
         match step:
@@ -243,6 +227,7 @@ class Body:
             return [f"pass  # there is no {step.target} of h{step.handle} to change yet."]
         if step.edit == "append":
             self._renderer.names.add("HumanMessage")
+            return [edit_source(step, name)]
         if step.edit == "deep":
             self.needed.add("edit_deep")
         condition = name
@@ -314,29 +299,29 @@ class Body:
             return [self._viewed(self._call(step))]
         return [*self._step(self._last, step), self._viewed(f"h{handle}.messages")]
 
-    def _viewed(self, read: Tree) -> Tree:
-        """What is compared of the messages read."""
+    def _viewed(self, read: Tree, name: str = "observed") -> Tree:
+        """The assignment of what is compared of the messages read."""
         view = self._expectation.view
         if self._expectation.kind == "is-list" or view == "readable":
-            return prefixed("observed = ", read)
+            return prefixed(f"{name} = ", read)
         if view == "content":
-            return suffixed(prefixed("observed = [message.content for message in ", read), "]")
+            return suffixed(prefixed(f"{name} = [message.content for message in ", read), "]")
         if view == "class":
-            return suffixed(prefixed("observed = [type(message).__name__ for message in ", read), "]")
+            return suffixed(prefixed(f"{name} = [type(message).__name__ for message in ", read), "]")
         if view == "loose":
             self.needed.add("loose fields")
-            return suffixed(prefixed("observed = [fields(message) for message in ", read), "]")
-        return suffixed(prefixed("observed = list(", read), ")")
+            return suffixed(prefixed(f"{name} = [fields(message) for message in ", read), "]")
+        return suffixed(prefixed(f"{name} = list(", read), ")")
 
     def _tried(self, step: Together) -> list[Statement]:
         """The work of several, tried again and again: what happens depends on chance."""
         self.needed.add("problem")
         work = [prefixed("events = ", self._call(step)), "observed = problem(events)"]
         once = trying(work, "observed = repr(error)", name=" as error")
-        if not self._tries_again:
+        if not tries_again(self._steps):
             return once
         stop = Compound("if observed is not None:", ("break",))
-        return [Compound("for _ in range(100):", (*_token_lines([step]), *once, stop))]
+        return [Compound("for _ in range(100):", (*token_lines([step]), *once, stop))]
 
     def _measured(self, step: Step) -> list[Statement]:
         """The call, once to warm up, then several times beside a task that watches the event loop."""
@@ -366,27 +351,3 @@ class Body:
             *raised,
             'secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]',
         ]
-
-
-def _token_lines(steps: Sequence[Step]) -> list[str]:
-    names = ("session", "partition", "user")
-    templates = " ".join(str(getattr(step, name, "")) for step in steps for name in names)
-    lines = []
-    if "{run}" in templates:
-        lines.append('run = "t" + uuid.uuid4().hex[:19]')
-    if "{number}" in templates:
-        lines.append("number = 10**14 + uuid.uuid4().int % (9 * 10**14)")
-    return lines
-
-
-def _has_hard_values(step: Add) -> bool:
-    """Whether a store may refuse what is added, and may also store it."""
-    if step.container == "failing generator" or not all(isinstance(item, BaseMessage) for item in step.messages):
-        return False
-    size = sum(len(message.content) for message in step.messages if isinstance(message.content, str))
-    return (
-        step.container == "generator"
-        or len(step.messages) > _MOST_MESSAGES
-        or size > MAX_TEXT_BYTES
-        or any(hard_reasons(message) for message in step.messages)
-    )

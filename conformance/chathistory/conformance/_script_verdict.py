@@ -105,7 +105,9 @@ class Comparison:
     needs: tuple[str, ...] = ()
 
 
-def comparison(expectation: Expectation, last: Step, kept: Sequence[int], renderer: Renderer) -> Comparison:
+def comparison(
+    expectation: Expectation, last: Step, kept: Sequence[int], renderer: Renderer, after_others: bool = False
+) -> Comparison:
     """How a script compares.
 
     Args:
@@ -113,6 +115,7 @@ def comparison(expectation: Expectation, last: Step, kept: Sequence[int], render
         last: the step that diverged.
         kept: the numbers of the reads whose lists are watched.
         renderer: shows the values expected.
+        after_others: whether the values come after what the session held `before`.
     """
     if isinstance(last, Together):
         return _of_work(expectation)
@@ -120,7 +123,7 @@ def comparison(expectation: Expectation, last: Step, kept: Sequence[int], render
         case "together":
             raise ValueError(f"a {type(last).__name__} is no work of several")
         case "equal" | "one-of":
-            return _of_read(expectation, renderer)
+            return _of_read(expectation, renderer, "before + " if after_others else "")
         case "raises":
             names = [error.__name__ for error in expectation.error_types]
             condition = f"isinstance(observed, {names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'})"
@@ -157,7 +160,7 @@ def rendered_verdict(compared: Comparison, where: str) -> str:
     return rendered([*compared.before, *choice], 0)
 
 
-def _of_read(expectation: Expectation, renderer: Renderer) -> Comparison:
+def _of_read(expectation: Expectation, renderer: Renderer, before: str) -> Comparison:
     if expectation.view == "readable":
         return Comparison((), "not isinstance(observed, Exception)", '"a list of messages"')
     values = expectation.values[:1] if expectation.kind == "equal" else expectation.values
@@ -165,20 +168,20 @@ def _of_read(expectation: Expectation, renderer: Renderer) -> Comparison:
     needs = _comparer(expectation)
     if expectation.kind == "equal":
         condition = "same(observed, expected)" if needs else "observed == expected"
-        before = _assigned(alternatives[0], expectation, "[fields(message) for message in messages]")
-        return Comparison(before, condition, "short(expected)", needs=needs)
+        statements = _assigned(alternatives[0], expectation, "[fields(message) for message in messages]", before)
+        return Comparison(statements, condition, "short(expected)", needs=needs)
     several = Block("[", tuple(alternatives), "]")
     condition = "any(same(observed, one) for one in expected)" if needs else "observed in expected"
     fields = "[[fields(message) for message in one] for one in messages]"
-    before = _assigned(several, expectation, fields)
-    return Comparison(before, condition, '"one of", short(expected)', needs=needs)
+    statements = _assigned(several, expectation, fields)
+    return Comparison(statements, condition, '"one of", short(expected)', needs=needs)
 
 
-def _assigned(value: Tree, expectation: Expectation, fields: str) -> tuple[Statement, ...]:
+def _assigned(value: Tree, expectation: Expectation, fields: str, before: str = "") -> tuple[Statement, ...]:
     """The assignment of what is expected; of the fields of messages, where only these are compared."""
     if expectation.view != "loose":
-        return (prefixed("expected = ", value),)
-    return prefixed("messages = ", value), f"expected = {fields}"
+        return (prefixed(f"expected = {before}", value),)
+    return prefixed("messages = ", value), f"expected = {before}{fields}"
 
 
 def _comparer(expectation: Expectation) -> tuple[str, ...]:

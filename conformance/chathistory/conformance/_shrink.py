@@ -224,10 +224,11 @@ def _plainer_step(step: Step) -> Iterator[Step]:
 def _plainer_message(message: Any) -> Iterator[Any]:
     """Plainer messages that are valid: one that could not have been made says nothing about a history."""
     if isinstance(message, BaseMessage):
-        yield from filter(_is_valid, _plainer_candidates(message))
+        yield from filter(is_valid, _plainer_candidates(message))
 
 
-def _is_valid(message: BaseMessage) -> bool:
+def is_valid(message: BaseMessage) -> bool:
+    """Whether the class's own constructor would make the same message of its fields."""
     try:
         again = type(message)(**{name: value for name, value in fields_of(message).items() if name != "type"})
     except (TypeError, ValueError):

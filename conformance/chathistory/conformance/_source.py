@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from langchain_core.messages import BaseMessage, RemoveMessage
+from langchain_core.messages.base import TextAccessor
 
 from chathistory.conformance._layout import Block, Tree, called, flat, laid_out, prefixed, suffixed
 from chathistory.conformance._literals import bytes_source, float_source, int_source, text_source
@@ -33,6 +34,7 @@ _MODULE_OF_NAME: Mapping[str, str] = {
     "Literal": "typing",
     "SimpleNamespace": "types",
     "UUID": "uuid",
+    "TextAccessor": "langchain_core.messages.base",
     "deque": "collections",
 }
 _NEEDED_BY_CLASS = {"OddMessage": ("BaseMessage", "Literal"), "TaggedHumanMessage": ("HumanMessage",)}
@@ -259,6 +261,7 @@ _SCALARS: Mapping[type, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     object: ((), lambda _: "object()"),
     Decimal: (("Decimal",), lambda value: f'Decimal("{value}")'),
     uuid.UUID: (("UUID",), lambda value: f'UUID("{value}")'),
+    TextAccessor: (("TextAccessor",), lambda value: f"TextAccessor({text_source(str.__str__(value))})"),
     datetime.datetime: (
         ("datetime",),
         lambda value: f'datetime.datetime.fromisoformat("{value.isoformat()}")',

@@ -111,9 +111,7 @@ def file() -> Iterator[Backend]:
             disposable=True,
             versions=_versions("langchain-community"),
             import_path=f"{__name__}:file",
-            notes=(
-                "The class takes a path; a session's file is named by the SHA-256 of its id, which ISO-2 and ISO-5 judge.",
-            ),
+            notes=("The class takes a path; its file is named by the SHA-256 of the id, which ISO-2 and ISO-5 judge.",),
         )
 
 
@@ -157,9 +155,10 @@ def _slowed_statements(engine: Any) -> Callable[[float], Any]:
     def wait(_statement: str) -> None:
         time.sleep(delays[-1])
 
-    @event.listens_for(engine, "connect")
     def watch(connection: Any, _record: Any) -> None:
         connection.run_async(lambda driver: driver.set_trace_callback(wait))
+
+    event.listen(engine, "connect", watch)
 
     @contextmanager
     def slow(seconds: float) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hypothesis import strategies as st
+from langchain_core.messages import SystemMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
@@ -19,6 +20,9 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
             yield program(bounded, Add(1, numbered(count)), Read(1))
         yield program(bounded, singly(1, numbered(2 * size + 1)), Read(1))
         yield program(bounded, Add(1, varied(size + 6)), Read(1))
+        prompt = SystemMessage(content="m90")
+        yield program(bounded, Add(1, (prompt, *numbered(size + 2))), Read(1))
+        yield program(bounded, Add(1, (prompt,)), Read(1), singly(1, numbered(size + 2)), Read(1))
         steps: list[Step] = [Add(1, numbered(size)), Read(1), Add(1, numbered(1, first=size + 1)), Read(1)]
         yield program(bounded, steps, Open(2, A, history_size=size), Read(2))
         yield program(bounded, steps, Clear(1), Read(1), Add(1, numbered(size + 2, first=50)), Read(1))

@@ -89,6 +89,7 @@ _BATCHES_AND_READERS = ((_BATCHES * 2, _READING * 3), (_BATCHES, _BATCHES, _READ
 _CLEARERS = (
     ((1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)),
     ((1, "clear", 1, "read"), (1, 1, "clear", 1), (1, "read", "read", 1)),
+    (((1,) * 6 + ("read", "clear")) * 4 + (1,) * 6, ("read",) * 24),
 )
 _OPENERS = (((1, "read"),) * 8,)
 

@@ -185,10 +185,17 @@ _CHECKS = (
         lens=Lens(view="readable", error_text=True),
         cases=_named,
     ),
-    Check(clause="ATM-1", name="a batch that raises stores nothing", cases=_torn, controls=with_good_items),
+    Check(
+        clause="ATM-1",
+        name="a batch that raises stores nothing",
+        lens=Lens(after_refusal_only=True),
+        cases=_torn,
+        controls=with_good_items,
+    ),
     Check(
         clause="ATM-1",
         name="a batch that raises stores nothing in async",
+        lens=Lens(after_refusal_only=True),
         cases=_torn_async,
         controls=with_good_items,
         modes=frozenset({"async"}),

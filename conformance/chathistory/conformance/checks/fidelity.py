@@ -25,6 +25,7 @@ from chathistory.conformance._payloads import (
 )
 from chathistory.conformance._program import Add, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
+from chathistory.conformance._shrink import is_valid
 from chathistory.conformance.checks._check import A, Check, fresh_read, opened, singly, with_plain_messages
 from chathistory.conformance.strategies import contents, messages
 from chathistory.reference import MESSAGE_CLASSES, fields_of
@@ -159,8 +160,8 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
         values = optional_fields(cls)
         batch = [build(cls, **{name: value}) for name, options in values.items() for value in options]
         batch.append(build(cls, **{name: options[0] for name, options in values.items()}))
-        yield _kept(map(_with_plain_fields, batch))
-        yield program(opened(A), Add(1, tuple(map(_with_plain_fields, batch[-4:]))), Read(1))
+        yield _kept(filter(is_valid, map(_with_plain_fields, batch)))
+        yield program(opened(A), Add(1, tuple(filter(is_valid, map(_with_plain_fields, batch[-4:])))), Read(1))
 
 
 def _every_number(_effort: Effort) -> Iterator[Program]:
@@ -290,7 +291,7 @@ CHECKS = (
         controls=with_plain_messages,
         control_lens=Lens(),
         cases=_every_field,
-        draws=_drawn(messages().map(_with_plain_fields)),
+        draws=_drawn(messages().map(_with_plain_fields).filter(is_valid)),
     ),
     Check(
         clause="VAL-4",

@@ -19,7 +19,6 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
-    is_unique,
     program,
 )
 from chathistory.conformance._report import Effort
@@ -171,7 +170,7 @@ def _hostile(_effort: Effort) -> Iterator[Program]:
         bystander: list[Step] = [Open(1, "{run}-bystander"), Add(1, rich("bystander")), Read(1), Read(2)]
         hostile_steps: list[Step] = [Add(2, numbered(2)), Read(2), Read(1)]
         again: list[Step] = [Open(3, hostile.session), Read(3), Add(3, numbered(1, first=3)), Read(2)]
-        ending: list[Step] = [Clear(3), Read(2), Read(3), Read(1)] if is_unique(hostile.session) else [Read(1)]
+        ending: list[Step] = [Clear(3), Read(2), Read(3), Read(1)]
         yield program(first, bystander, hostile_steps, again, ending, fresh_read(4, "{run}-bystander"))
 
 
