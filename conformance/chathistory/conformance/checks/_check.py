@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from chathistory.conformance._backend import Backend
-from chathistory.conformance._interpreter import Execution, Observation
+from chathistory.conformance._interpreter import Execution, Observation, copy_of
 from chathistory.conformance._judge import Lens, Outcome, run_and_judge
 from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step, in_mode
 from chathistory.conformance._report import Effort
@@ -132,8 +132,9 @@ def fresh_read(handle: int, session: str = A, mode: Mode = "sync") -> list[Step]
 
 
 def observations_of(backend: Backend, program: Program, timeout: float) -> list[Observation]:
-    """What a program observes when nothing is judged."""
-    return list(Execution(backend, program, timeout=timeout).run())
+    """What a program observes when nothing is judged: each read as it was when it returned."""
+    execution = Execution(backend, program, timeout=timeout)
+    return [replace(observation, value=copy_of(observation.value)) for observation in execution.run()]
 
 
 def with_plain_messages(failing: Program) -> Iterator[Program]:
