@@ -24,7 +24,7 @@ from chathistory.conformance._watchdog import OperationHungError, time_limit
 
 _REPETITIONS = 7
 _NOTICEABLE = 0.015
-_SLOWED_BY = 0.2
+_SLOWED_BY = 0.12
 
 
 @dataclass(frozen=True, slots=True)
