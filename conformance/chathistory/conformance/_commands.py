@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import json
+import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +82,9 @@ def run_check(request: CheckRequest) -> int:
 
 
 def _keep_hypothesis_out_of_this_folder() -> None:
-    """Let hypothesis keep its caches in a folder that goes with the process, not beside the user's files."""
-    folder = tempfile.mkdtemp(prefix="chathistory-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    set_hypothesis_home_dir(folder)
+    """Let hypothesis keep its caches (tables of characters) in the user's cache, not beside the user's files."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    set_hypothesis_home_dir(caches / "chathistory" / "hypothesis")
 
 
 def _checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:

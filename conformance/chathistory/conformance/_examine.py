@@ -48,6 +48,7 @@ class _Tally:
     judged: int = 0
     refused: set[str] = field(default_factory=set)
     hung: bool = False
+    gave_up: bool = False
     cut: str = ""
 
     def count(self, outcome: Outcome) -> None:
@@ -147,11 +148,13 @@ class _Search:
             program = self._prepared(case)
             if divergence := self._fails(program):
                 return program, divergence
+            if self.tally.gave_up:
+                break
         return None
 
     def run_draws(self) -> tuple[Program, Divergence] | None:
         """The first drawn program that fails through this clause's fault."""
-        if self.check.draws is None or self.configuration.examples < 1:
+        if self.check.draws is None or self.configuration.examples < 1 or self.tally.gave_up:
             return None
         deadline = time.monotonic() + self.configuration.clause_seconds
         drawn = 0
@@ -229,8 +232,10 @@ class _Search:
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
         outcome = self._run(program, timeout)
-        if outcome.hung_after_refusal is not None and not self._answers():
-            return outcome.hung_after_refusal
+        if outcome.hung_after_refusal is not None:
+            if not self._answers():
+                return outcome.hung_after_refusal
+            self.tally.gave_up = not shrinking
         if outcome.divergence is None or is_hanging(outcome.divergence):
             return outcome.divergence
         return outcome.divergence if self._is_to_blame(program, timeout, shrinking) else None
@@ -318,6 +323,8 @@ def _result(
         if deviation is not None:
             return replace(result, outcome="declared", reason=deviation.reason)
         return replace(result, outcome="failed" if rule.level == "MUST" else "warned")
+    if tally.gave_up:
+        return replace(result, outcome="undecided", reason="a call did not return after a refusal; see ERR-3")
     if tally.judged == 0:
         return replace(result, outcome="undecided", reason="nothing was exercised: no answer could be judged")
     if deviation is not None:

@@ -269,6 +269,7 @@ class _Judge:
         if observation.outcome == "raised":
             if track.may_be_refused:
                 self.refused.add("session id")
+                self.may_raise.add(observation.index)
                 return None
             return self._raised(observation, "the handle opens")
         if self.baseline or not is_unique(step.session):
@@ -377,7 +378,7 @@ class _Judge:
         if self.lens.results and not isinstance(observed, list):
             return self._not_a_list(observation)
         if not isinstance(observed, Sequence) or isinstance(observed, str):
-            return self._wrong_read(observation, self._expected(track), observed)
+            return self._not_a_list(observation)
         self.judged += 1
         return self._judge_messages(observation, track, list(observed))
 

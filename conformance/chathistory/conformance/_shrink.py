@@ -267,6 +267,7 @@ def _with_field(message: BaseMessage, name: str, value: Any) -> BaseMessage:
     copied = message.model_copy()
     if name in type(message).model_fields:
         copied.__dict__[name] = value
+        copied.model_fields_set.add(name)
     else:
         object.__setattr__(copied, "__pydantic_extra__", {**(message.__pydantic_extra__ or {}), name: value})
     return copied
