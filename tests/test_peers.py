@@ -42,7 +42,6 @@ BROKEN = (
     (sql_sqlite_async, "VAL-9", "unexpected message type"),
     (sql_sqlite_async, "ERR-1", "AttributeError"),
     (file, "ATM-1", "1 message"),  # a batch that raises leaves its beginning behind
-    (file, "ATM-2", "batch"),  # other writers' messages stand inside a batch
     (file, "VAL-9", "unexpected message type"),
 )
 
