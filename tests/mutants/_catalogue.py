@@ -11,6 +11,8 @@ from tests.mutants import (
     bounds,
     clearing,
     concurrency,
+    costs,
+    durability,
     errors,
     expiry,
     fidelity,
@@ -34,6 +36,8 @@ FAMILIES: tuple[ModuleType, ...] = (
     atomicity,
     asynchrony,
     concurrency,
+    durability,
+    costs,
     runnable,
     bounds,
     expiry,
@@ -41,7 +45,9 @@ FAMILIES: tuple[ModuleType, ...] = (
 
 
 def _in_module(module: ModuleType, kind: type[T]) -> tuple[T, ...]:
-    return tuple(value for value in vars(module).values() if isinstance(value, kind))
+    found = vars(module).values()
+    values = [vars(value).get("planted", value) if isinstance(value, type) else value for value in found]
+    return tuple(value for value in values if isinstance(value, kind))
 
 
 MUTANTS: tuple[Mutant, ...] = tuple(one for module in FAMILIES for one in _in_module(module, Mutant))

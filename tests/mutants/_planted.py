@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from tests.mutants._base import CorrectHistory, backend
+from tests.mutants._network import NetworkHistory, network_backend
 
 from chathistory.conformance._backend import Backend
 
@@ -64,6 +65,29 @@ def mutant(
             minimum_operations=operations,
             story=inspect.getdoc(history) or "",
         )
+
+    return plant
+
+
+def network_mutant(
+    *clauses: str, hardness: Hardness, operations: int | None = None
+) -> Callable[[type[NetworkHistory]], type[NetworkHistory]]:
+    """Plant a defect in a history over a network.
+
+    The class stays what it is, so that other processes can unpickle it; the mutant is its attribute `planted`.
+    """
+
+    def plant(history: type[NetworkHistory]) -> type[NetworkHistory]:
+        name = _snake_case(history.__name__)
+        history.planted = Mutant(
+            name=name,
+            make=partial(network_backend, name, history),
+            clauses=clauses,
+            hardness=hardness,
+            minimum_operations=operations,
+            story=inspect.getdoc(history) or "",
+        )
+        return history
 
     return plant
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
-from tests.mutants._planted import mutant
+from tests.mutants._network import NetworkHistory
+from tests.mutants._planted import mutant, network_mutant
 from tests.mutants.atomicity import OneWriter
 
 # CON-1
@@ -432,3 +433,58 @@ class MakesASessionTwice(JsonHistory):
                     raise sqlite3.IntegrityError(f"session {self.session_id!r}: UNIQUE constraint failed")
                 self._put([])
         yield from super()._add(items)
+
+
+# Between processes
+
+
+_OF_THE_PROCESS = threading.RLock()
+
+
+@network_mutant("CON-1", "CON-3", "CON-4", "COST-1", hardness="timing")
+class LocksInItsProcessOnly(NetworkHistory):
+    """Reads, appends and writes back under a lock of the process; another process has a lock of its own."""
+
+    def _add(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            self._ask(op="put", items=[*super()._read(), *texts])
+
+    def _put(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            super()._put(texts)
+
+    def _clear(self) -> None:
+        with _OF_THE_PROCESS:
+            super()._clear()
+
+
+@network_mutant("CON-3", "CON-4", "CON-2", "DUR-1", hardness="timing")
+class NumbersByTheProcess(NetworkHistory):
+    """Messages are ordered by a number that each process counts for itself, beginning with what it finds."""
+
+    def _add(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            first = _next_number(self)
+            super()._add([f"{first + place:09d} {text}" for place, text in enumerate(texts)])
+            _NEXT[self._place()] = first + len(texts)
+
+    def _put(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            super()._put([f"{place:09d} {text}" for place, text in enumerate(texts)])
+            _NEXT[self._place()] = len(texts)
+
+    def _read(self) -> list[str]:
+        return [text.partition(" ")[2] for text in sorted(super()._read(), key=lambda text: text.partition(" ")[0])]
+
+    def _place(self) -> str:
+        return f"{self.address}{self.key}"
+
+
+_NEXT: dict[str, int] = {}
+
+
+def _next_number(history: NumbersByTheProcess) -> int:
+    place = history._place()
+    if place not in _NEXT:
+        _NEXT[place] = history._ask(op="length")
+    return _NEXT[place]

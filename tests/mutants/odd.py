@@ -29,6 +29,7 @@ from tests.mutants._base import (
     TableStore,
     backend,
 )
+from tests.mutants._network import NetworkHistory, network_backend
 from tests.mutants._planted import odd
 from tests.mutants._values import with_values
 from typing_extensions import override
@@ -549,3 +550,65 @@ def is_full_of_other_sessions() -> Backend:
     for session_id in [*ids, *(f"conversation-{number}" for number in range(488))]:
         JsonHistory(session_id, store).add_messages([HumanMessage(f"an old message of {session_id!r}")])
     return replace(backend("is_full_of_other_sessions", JsonHistory, store), disposable=False)
+
+
+# Over a network
+
+
+@odd()
+def talks_over_a_network() -> Backend:
+    """A request of one line for each call, over a connection of its own that is opened at the first."""
+    return network_backend("talks_over_a_network", NetworkHistory)
+
+
+class _WithALog(NetworkHistory):
+    """Two round trips for everything, whatever the size: the second writes a log."""
+
+    def _ask(self, **request: Any) -> Any:
+        answer = super()._ask(**request)
+        super()._ask(op="length")
+        return answer
+
+
+@odd()
+def makes_two_round_trips() -> Backend:
+    """Each call takes two round trips, however long the history is."""
+    return network_backend("makes_two_round_trips", _WithALog)
+
+
+class _NeverAgain(NetworkHistory):
+    """A handle whose connection was lost says so at every later call."""
+
+    def _send(self, line: bytes) -> Any:
+        if self._connection == "lost":
+            raise ConnectionError(f"session {self.session_id!r}: the connection was lost; open another handle")
+        return super()._send(line)
+
+    def _forget(self) -> None:
+        if self._connection != "lost":
+            super()._forget()
+        self._connection = "lost"
+
+
+@odd()
+def never_uses_a_lost_connection_again() -> Backend:
+    """After a lost connection the handle raises at every call; a new one works."""
+    return network_backend("never_uses_a_lost_connection_again", _NeverAgain)
+
+
+class _RetriesReads(NetworkHistory):
+    """Sends reads and clears again, which is harmless, and adds never."""
+
+    def _send(self, line: bytes) -> Any:
+        try:
+            return super()._send(line)
+        except ConnectionError:
+            if b'"op": "read"' not in line:
+                raise
+            return super()._send(line)
+
+
+@odd()
+def retries_what_can_be_retried() -> Backend:
+    """Reads are sent again after a lost connection."""
+    return network_backend("retries_what_can_be_retried", _RetriesReads)

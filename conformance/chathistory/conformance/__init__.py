@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chathistory.conformance._backend import Backend, Deviation
+    from chathistory.conformance._backend import Backend, Deviation, Wire
     from chathistory.conformance._errors import BackendError, UsageError
     from chathistory.conformance._pytest import ChatHistoryConformance
     from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Report
@@ -24,6 +24,7 @@ __all__ = [
     "Deviation",
     "Report",
     "UsageError",
+    "Wire",
     "check",
 ]
 
@@ -38,6 +39,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let misspelt 
         "Deviation": "_backend",
         "Report": "_report",
         "UsageError": "_errors",
+        "Wire": "_backend",
         "check": "_runner",
     }
 

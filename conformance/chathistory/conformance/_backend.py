@@ -41,6 +41,24 @@ class Deviation:
             raise ValueError(f"the deviation from {self.clause} needs a reason")
 
 
+Connect: TypeAlias = Callable[[str, int], AbstractContextManager[SessionFactory]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wire:
+    """How the suite comes between the handles and their server, to count, delay and cut what passes.
+
+    Attributes:
+        address: the host and port of the server, reached by plain TCP.
+        connect: a context that yields a get_session_history whose handles talk to the given host and port in
+            place of the server's own, by the same kind of client as usual and without TLS. Their connections
+            are closed at its end.
+    """
+
+    address: tuple[str, int]
+    connect: Connect
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backend:
     """A subject of the suite.
@@ -58,6 +76,12 @@ class Backend:
             making it if need be; needed for ISO-6.
         slow: a context in which every operation of the store takes the given seconds longer; lets ASY-3
             be judged on a store that is too fast to be seen blocking.
+        wire: how the suite comes between the handles and their server; needed for COST and DUR-4, and
+            for ASY-3 in place of `slow`.
+        in_another_process: a get_session_history that can be pickled and opens the same store in another
+            process; needed for `processes` and `durable`.
+        crash_server: kills the store's server with SIGKILL, and returns when it answers again; needed for
+            DUR-3, and only to be given where acknowledged messages must survive that.
         secrets: credentials that must not appear in any error (ERR-4).
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
         versions: of the libraries and servers behind it, for the report.
@@ -76,6 +100,9 @@ class Backend:
     ttl_resolution: float = 1.0
     in_partition: Callable[[str, str], BaseChatMessageHistory] | None = None
     slow: Callable[[float], AbstractContextManager[object]] | None = None
+    wire: Wire | None = None
+    in_another_process: SessionFactory | None = None
+    crash_server: Callable[[], None] | None = None
     secrets: tuple[str, ...] = ()
     disposable: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)

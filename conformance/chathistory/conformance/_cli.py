@@ -95,6 +95,12 @@ _FILE = click.Path(path_type=Path)
 _CHECK_OPTIONS = (
     click.option("--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."),
     click.option("--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."),
+    click.option(
+        "--server",
+        metavar="WAY",
+        default="",
+        help="The store's server: embedded, docker, or a URL; ministack for dynamodb.",
+    ),
     click.option("--quick", is_flag=True, help="Look less hard: seconds."),
     click.option("--thorough", is_flag=True, help="Look harder: for a nightly run."),
     click.option("--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."),
@@ -145,9 +151,10 @@ def check(target: str, **options: Any) -> int:
 @commands.command()
 @click.argument("report", type=_FILE, metavar="REPORT.json")
 @click.option("--target", metavar="TARGET", help="Replay on this instead of what the report names.")
-def replay(report: Path, target: str | None) -> int:
+@click.option("--server", metavar="WAY", default="", help="The store's server, as for check.")
+def replay(report: Path, target: str | None, server: str) -> int:
     """Run the counterexamples of a JSON report again."""
-    return _commands.run_replay(report, target)
+    return _commands.run_replay(report, target, server)
 
 
 @commands.command()
@@ -169,6 +176,7 @@ def _request(target: str, options: dict[str, Any]) -> CheckRequest:
         target=target,
         claims=parse_claims(options["claims"]) or None,
         clauses=options["clauses"],
+        server=options["server"],
         configuration=_configuration(options),
         destinations=Destinations(**{name: options[name] for name in ("json", "junit", "markdown", "scripts")}),
         quiet=options["quiet"],

@@ -45,11 +45,16 @@ class CheckRequest:
     configuration: Configuration
     destinations: Destinations
     quiet: bool = False
+    server: str = ""
 
     def replay(self, clause_id: str) -> str:
         """The command that checks one clause again as it was checked."""
         claims = [word for claim in self.claims or () for word in ("--claim", claim)]
-        return shlex.join(["chathistory", "check", self.target, *claims, "--clause", clause_id, *self._options()])
+        # A URL may hold a password; whoever reads the report has another server anyway.
+        server = ["--server", self.server] if self.server and "://" not in self.server else []
+        return shlex.join(
+            ["chathistory", "check", self.target, *server, *claims, "--clause", clause_id, *self._options()]
+        )
 
     def _options(self) -> list[str]:
         ours = self.configuration
@@ -73,7 +78,7 @@ def run_check(request: CheckRequest) -> int:
     select(request.clauses)
     _keep_hypothesis_out_of_this_folder()
     screen = Screen(quiet=request.quiet)
-    with screen, open_target(request.target, claims=request.claims) as backend:
+    with screen, open_target(request.target, claims=request.claims, server=request.server) as backend:
         report, interrupted = _checked(request, backend, screen)
         _publish(request, report, screen)
     if interrupted:
@@ -150,7 +155,7 @@ def _raise_not_covered(name: str, backend: Backend) -> NoReturn:
     )
 
 
-def run_replay(path: Path, target: str | None) -> int:
+def run_replay(path: Path, target: str | None, server: str = "") -> int:
     """Run the counterexamples of a JSON report again: 0 if all are fixed, 1 if any still fails.
 
     Raises:
@@ -162,7 +167,7 @@ def run_replay(path: Path, target: str | None) -> int:
     if not recorded:
         screen.say(f"{path} holds no counterexample: there is nothing to replay")
         return CONFORMANT
-    with open_target(_target_of(data, target, path)) as backend:
+    with open_target(_target_of(data, target, path), server=server) as backend:
         timeout = _timeout_of(data)
         _runner.smoke(backend, timeout=timeout)
         failing = [_replayed(backend, entry, timeout, path, screen) for entry in recorded]

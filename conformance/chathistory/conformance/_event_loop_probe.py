@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from chathistory.conformance._backend import Backend, History
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import new_token
 from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance.trials._proxy import Proxy
 
 _REPETITIONS = 7
 _NOTICEABLE = 0.015
@@ -55,18 +56,38 @@ def measure(backend: Backend, *, timeout: float) -> list[Stall]:
     probe = _Probe(backend, loop)
     try:
         with time_limit(timeout * 8):
-            stalls = [probe.first_call(), *probe.calls(_REPETITIONS)]
-            if backend.slow is not None:
-                with backend.slow(_SLOWED_BY):
-                    stalls += probe.calls(2)
-                    if "threads" in frozenset(backend.claims):
-                        stalls.append(probe.call_beside_a_thread())
-            return stalls
+            return [probe.first_call(), *probe.calls(_REPETITIONS), *_slowed_down(backend, loop)]
     except OperationHungError:
         loop.abandon()
         raise
     finally:
         loop.renew()
+
+
+def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
+    """How the calls treat the event loop while the store is slow, if it can be made slow."""
+    with _slowable(backend) as slower:
+        if slower.slow is None:
+            return []
+        probe = _Probe(slower, loop)
+        with slower.slow(_SLOWED_BY):
+            stalls = probe.calls(2)
+            if "threads" in frozenset(backend.claims):
+                stalls.append(probe.call_beside_a_thread())
+        return stalls
+
+
+@contextlib.contextmanager
+def _slowable(backend: Backend) -> Iterator[Backend]:
+    """The backend with a way to make its store slow: its own, or a proxy on the wire to its server."""
+    if backend.slow is not None or backend.wire is None:
+        yield backend
+        return
+    with (
+        Proxy(backend.wire.address) as proxy,
+        backend.wire.connect(proxy.host, proxy.port) as get_session_history,
+    ):
+        yield replace(backend, get_session_history=get_session_history, slow=proxy.delayed)
 
 
 @dataclass(slots=True)

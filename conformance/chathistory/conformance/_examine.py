@@ -117,7 +117,9 @@ def _applicable(subject: Subject, rule: Clause) -> tuple[list[Check], str]:
         missing = "sync" if "sync" not in subject.modes else "async"
         return [], f"its {missing} calls are not {'implemented' if missing == 'sync' else 'claimed'}"
     needs = [check.needs(subject.backend) for check in possible]
-    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(filter(None, needs))
+    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(
+        dict.fromkeys(filter(None, needs))
+    )
 
 
 def _runs_async(subject: Subject, check: Check) -> bool:

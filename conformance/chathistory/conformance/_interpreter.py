@@ -31,6 +31,7 @@ from chathistory.conformance._program import (
     RunToken,
     Step,
     Together,
+    Trial,
     Turn,
     Wait,
     is_unique,
@@ -38,7 +39,9 @@ from chathistory.conformance._program import (
 )
 from chathistory.conformance._runnables import session_of_turn, take_turn
 from chathistory.conformance._together import SECONDS_TO_END, Event, run_together
+from chathistory.conformance._trials import SECONDS_OF_A_TRIAL, run_trial
 from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance.trials._writers import factory_elsewhere
 from chathistory.reference import same_value
 
 SessionKey: TypeAlias = tuple[str | None, str]
@@ -131,7 +134,7 @@ class Execution:
         session = self._session_of(step)
         argument: list[Any] | None = None
         began = time.monotonic()
-        if not isinstance(step, Open | Turn | Together | Wait | NewLoop) and step.handle not in self._handles:
+        if not isinstance(step, Open | Turn | Together | Trial | Wait | NewLoop) and step.handle not in self._handles:
             return Observation(index, step, session, "skipped", began)
         if isinstance(step, Clear) and not self._may_clear(step):
             return Observation(index, step, session, "skipped", began)
@@ -162,6 +165,8 @@ class Execution:
         """How many seconds a step may take."""
         if isinstance(step, AddBack):
             return min(self.timeout, _SECONDS_TO_ADD_BACK)
+        if isinstance(step, Trial):
+            return SECONDS_OF_A_TRIAL + self.timeout
         waits = step.seconds if isinstance(step, Wait) else 2 * SECONDS_TO_END if isinstance(step, Together) else 0
         return self.timeout * (1 + _SHARE_OF_A_MESSAGE * len(messages)) + waits
 
@@ -173,7 +178,7 @@ class Execution:
             return None, session_of_turn(step.session, step.user)
         if isinstance(step, Together):
             return step.partition, step.session
-        return None if isinstance(step, Wait | NewLoop) else self._sessions[step.handle]
+        return None if isinstance(step, Wait | NewLoop | Trial) else self._sessions[step.handle]
 
     def _perform(self, step: Step, messages: list[Any]) -> Any:
         self.operations += 1
@@ -203,6 +208,10 @@ class Execution:
                 return self._turn(step)
             case Together():
                 return self._together(step)
+            case Trial():
+                finding = run_trial(step.name, self.backend, mode=step.mode, seed=step.seed, rounds=step.rounds)
+                self.operations += finding.calls
+                return finding
         return None
 
     def _together(self, step: Together) -> list[Event]:
@@ -214,7 +223,15 @@ class Execution:
                 return self.backend.get_session_history(session_id)
             return self.backend.in_partition(self.token.fill(step.partition), session_id)
 
-        return run_together(open_history, step.workers, tasks=step.how == "tasks", shared=step.shared, opens=step.opens)
+        factory = factory_elsewhere(self.backend) if step.how == "processes" else None
+        return run_together(
+            open_history,
+            step.workers,
+            tasks=step.how == "tasks",
+            shared=step.shared,
+            opens=step.opens,
+            elsewhere=(factory, session_id) if factory else None,
+        )
 
     def _open(self, step: Open) -> History:
         session_id = self.token.fill(step.session)

@@ -33,6 +33,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Together,
+    Trial,
     Turn,
     Wait,
     is_unique,
@@ -40,6 +41,8 @@ from chathistory.conformance._program import (
 from chathistory.conformance._runnables import session_of_turn, take_turn
 from chathistory.conformance._script import Expectation
 from chathistory.conformance._session_ids import is_hard_session_id
+from chathistory.conformance._text import error_line
+from chathistory.conformance._trials import TRIALS
 from chathistory.conformance._views import View, all_equal, equal, explain, shown_all
 from chathistory.reference import (
     KEEP_EVERYTHING,
@@ -56,6 +59,8 @@ from chathistory.reference import Clear as ModelClear
 from chathistory.reference import Replace as ModelReplace
 
 _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
+
+_TRIAL_PASSES = Expectation(kind="trial")
 
 NO_ANSWER = "no answer"
 """How the observation of a call that did not return begins."""
@@ -239,6 +244,8 @@ class _Judge:
                 self.now += observation.step.seconds
             case Together():
                 return self._judge_together(observation)
+            case Trial():
+                return self._judge_trial(observation, observation.step)
             case NewLoop():
                 self.loops += 1
             case Edit():
@@ -460,6 +467,23 @@ class _Judge:
             finding.explanation,
             Expectation(kind="together", answer=self.lens.aspect),
         )
+
+    def _judge_trial(self, observation: Observation, step: Trial) -> Divergence | None:
+        """An experiment on the whole backend, which says by itself what was wrong."""
+        promise = TRIALS[step.name].promise
+        if observation.outcome == "raised":
+            return self._wrong(
+                observation,
+                promise,
+                error_line(observation.error or RuntimeError()),
+                "The trial ended in an error.",
+                _TRIAL_PASSES,
+            )
+        self.judged += observation.value.calls
+        if observation.value.problem is None:
+            return None
+        problem = observation.value.problem
+        return self._wrong(observation, promise, problem, f"{problem[:1].upper()}{problem[1:]}.", _TRIAL_PASSES)
 
     def _adds(self, handle: int, messages: Messages) -> tuple[Operation, ...]:
         """An add as what takes effect at once: the whole batch, or each message where the base class loops."""

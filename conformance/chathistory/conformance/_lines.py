@@ -16,11 +16,13 @@ from chathistory.conformance._program import (
     Read,
     Step,
     Together,
+    Trial,
     Turn,
     Wait,
     step_fields,
 )
 from chathistory.conformance._source import Limits, Renderer
+from chathistory.conformance._trials import TRIALS
 
 
 def describe(step: Step) -> str:
@@ -37,13 +39,13 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
     """The expression or assignment that carries out a step, without `await`.
 
     Args:
-        step: any step but Edit, Wait, NewLoop, Turn and Together.
+        step: any step but Edit, Wait, NewLoop, Turn, Together and Trial.
         renderer: how values are shown.
         argument: the name of the list that an add is given, if it has one.
     """
     if isinstance(step, Open):
         return _opening(step, renderer)
-    assert not isinstance(step, Edit | Wait | NewLoop | Turn | Together)  # noqa: S101 -- callers show these themselves
+    assert not isinstance(step, Edit | Wait | NewLoop | Turn | Together | Trial)  # noqa: S101 -- callers show these themselves
     history, a = f"h{step.handle}", "a" if getattr(step, "mode", "sync") == "async" else ""
     match step:
         case Add():
@@ -147,9 +149,16 @@ def together_call(step: Together, renderer: Renderer) -> Tree:
         f"tasks={step.how == 'tasks'}",
         f"shared={step.shared}",
         *(["opens=True"] if step.opens else []),
+        *([f"elsewhere=(factory_elsewhere(backend, TARGET), {flat(session)})"] if step.how == "processes" else []),
     ]
     workers = renderer.tree(list(step.workers))
     return called("run_together", prefixed("lambda: ", opening), workers, *options)
+
+
+def trial_call(step: Trial, *more: str) -> Tree:
+    """The call of a trial's function, with more arguments."""
+    function = TRIALS[step.name].function
+    return called(function, "backend", f'mode="{step.mode}"', f"seed={step.seed}", f"rounds={step.rounds}", *more)
 
 
 def _together_line(step: Together, renderer: Renderer) -> str:
@@ -175,6 +184,8 @@ def _line(step: Step, renderer: Renderer) -> str:
             return flat(turn_call(step, renderer))
         case Together():
             return _together_line(step, renderer)
+        case Trial():
+            return flat(trial_call(step))
         case Cancel():
             turns = f"after={step.turns} turn{'' if step.turns == 1 else 's'}"
             return flat(called("cancel", call_of(step, renderer), turns, *beside_of(step, renderer)))

@@ -153,7 +153,7 @@ class Together:
         session: the session.
         workers: the calls of each, one after another: a number adds a batch of so many messages, "read" and
             "clear" do what they say.
-        how: whether the workers are "threads" or asyncio "tasks".
+        how: whether the workers are "threads", asyncio "tasks" or "processes", which share no handle.
         shared: whether all go through one handle, or each through its own.
         opens: whether each opens its handle only when all begin (CON-5).
         partition: a partition of the store to do it in.
@@ -162,17 +162,37 @@ class Together:
 
     session: str
     workers: tuple[tuple[int | str, ...], ...]
-    how: Literal["threads", "tasks"] = "threads"
+    how: Literal["threads", "tasks", "processes"] = "threads"
     shared: bool = False
     opens: bool = False
     partition: str | None = None
     attempts: int = 1
 
 
-Step: TypeAlias = Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An experiment on the whole backend that no row of calls can express, as on its wire or its processes.
+
+    Attributes:
+        name: which one; see `trials.TRIALS`.
+        mode: the form of the calls it makes.
+        seed: chooses the moments at which it interferes.
+        rounds: how often it interferes, for trials that do so at chosen moments.
+    """
+
+    name: str
+    mode: Mode = "sync"
+    seed: int = 0
+    rounds: int = 1
+
+
+Step: TypeAlias = (
+    Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together | Trial
+)
 
 STEP_CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together)
+    cls.__name__: cls
+    for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together, Trial)
 }
 
 
@@ -195,7 +215,7 @@ class Program:
                 if step.handle in opened:
                     return False
                 opened.add(step.handle)
-            elif not isinstance(step, Wait | NewLoop | Turn | Together) and step.handle not in opened:
+            elif not isinstance(step, Wait | NewLoop | Turn | Together | Trial) and step.handle not in opened:
                 return False
         return True
 
@@ -253,7 +273,7 @@ def in_mode(given: Program, mode: Mode) -> Program:
 def _step_in_mode(step: Step, mode: Mode) -> Step:
     if isinstance(step, Add) and mode == "async" and step.call != "add_messages":
         return replace(step, mode=mode, call="add_messages", text=False)
-    if isinstance(step, Add | Read | Clear | AddBack):
+    if isinstance(step, Add | Read | Clear | AddBack | Trial):
         return replace(step, mode=mode)
     if isinstance(step, Turn):
         call = step.call.removeprefix("a")

@@ -26,6 +26,8 @@ from chathistory.conformance._report import (
     RunStarted,
 )
 from chathistory.conformance._subject import Subject, pass_smoke_gate
+from chathistory.conformance.checks.durability import needs_processes
+from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
 
@@ -131,6 +133,8 @@ class _Run:
         except KeyboardInterrupt:
             self._finish(complete=False)
             raise
+        finally:
+            close_nurseries()
         return self._finish(complete=len(self.results) == len(self.chosen))
 
     def _run_clause(self, rule: Clause) -> None:
@@ -178,6 +182,8 @@ class _Run:
     def _notes(self) -> Iterable[str]:
         if "sync" not in self.subject.modes:
             yield "Its sync calls are not implemented; everything was checked through the async calls."
+        if "processes" in set(self.subject.backend.claims) and (why := needs_processes(self.subject.backend)):
+            yield f"It claims processes, but CON was not checked with them: {why}."
         if self.subject.loops_over_batches:
             yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 
 from chathistory.conformance._layout import WIDTH, Block, laid_out
@@ -18,8 +18,12 @@ from chathistory.conformance._program import Program
 from chathistory.conformance._script_body import Body
 from chathistory.conformance._script_verdict import Expectation as Expectation  # its public place
 from chathistory.conformance._source import definitions_of_names, imports_of_names
+from chathistory.conformance._trials import TRIALS
 
-_MODULE_OF_HELPER = {"take_turn": "_runnables.py", "run_together": "_together.py"}
+_MODULES_OF_HELPER = {
+    "take_turn": ("_runnables.py",),
+    "run_together": ("trials/_writers.py", "_together.py"),
+}
 
 
 def script_of(
@@ -48,7 +52,7 @@ def script_of(
     """
     body = Body(program.steps[: step + 1], expectation)
     block, verdict = body.block(), body.verdict(clause_id)
-    modules = [module_source(name) for helper, name in _MODULE_OF_HELPER.items() if helper in body.needed]
+    modules = [module_source(name) for name in _modules(body.needed)]
     imports = [line for lines, _ in modules for line in lines]
     parts = [
         _docstring(clause_id, sentence, explanation, backend_name, import_path),
@@ -64,6 +68,15 @@ def script_of(
     return _joined(part for part in parts if part)
 
 
+def _modules(needed: Collection[str]) -> list[str]:
+    """The files of ours that a script holds whole, each after those it needs."""
+    names = [name for helper, modules in _MODULES_OF_HELPER.items() if helper in needed for name in modules]
+    for trial in TRIALS.values():
+        if trial.name in needed:
+            names += trial.modules
+    return names
+
+
 def module_source(name: str) -> tuple[list[str], str]:
     """The imports of one of our modules, a line each, and the rest of it, without its docstring."""
     source = files("chathistory.conformance").joinpath(name).read_text(encoding="utf-8")
@@ -71,12 +84,17 @@ def module_source(name: str) -> tuple[list[str], str]:
     imports: list[str] = []
     for index, node in enumerate(ast.parse(source).body):
         is_import = isinstance(node, ast.Import | ast.ImportFrom)
-        if is_import:
+        if is_import and not _is_of_ours(node):
             imports.append(ast.unparse(node))
         if is_import or (index == 0 and isinstance(node, ast.Expr)):
             for number in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[number] = ""
     return imports, "\n".join(lines).strip()
+
+
+def _is_of_ours(node: ast.stmt) -> bool:
+    """Whether it imports another file that the script holds as well."""
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chathistory.")
 
 
 def import_section(lines: Iterable[str]) -> str:

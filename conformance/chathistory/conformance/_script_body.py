@@ -13,6 +13,7 @@ from chathistory.conformance._lines import (
     edit_source,
     name_of_edited,
     together_call,
+    trial_call,
     turn_call,
 )
 from chathistory.conformance._literals import template_source
@@ -27,6 +28,7 @@ from chathistory.conformance._program import (
     Read,
     Step,
     Together,
+    Trial,
     Turn,
     Wait,
 )
@@ -242,6 +244,9 @@ class Body:
             self.needed.add("take_turn")
             call: Tree = turn_call(step, self._renderer, "get_session_history")
             return self._awaited(call) if step.call.startswith("a") else call
+        if isinstance(step, Trial):
+            self.needed.add(step.name)
+            return trial_call(step, "target=TARGET")
         if isinstance(step, Together):
             self.needed.add("run_together")
             return together_call(step, self._renderer)
@@ -278,6 +283,9 @@ class Body:
             return [*before, *trying(done, "pass  # what counts is what it leaves behind")]
         if isinstance(step, Together):
             return self._tried(step)
+        if isinstance(step, Trial):
+            found = suffixed(prefixed("observed = ", self._call(step)), ".problem")
+            return trying([found], "observed = repr(error)", name=" as error")
         if kind == "free-loop":
             return self._measured(step)
         if kind in ("equal", "one-of", "is-list", "answers"):

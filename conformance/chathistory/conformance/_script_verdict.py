@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from chathistory.conformance._layout import Block, Tree, laid_out, prefixed
-from chathistory.conformance._program import Add, Step, Together
+from chathistory.conformance._program import Add, Step, Together, Trial
 from chathistory.conformance._source import Renderer
+from chathistory.conformance._trials import TRIALS
 from chathistory.reference import Messages
 
 ExpectationKind: TypeAlias = Literal[
@@ -20,6 +21,7 @@ ExpectationKind: TypeAlias = Literal[
     "is-list",
     "free-loop",
     "together",
+    "trial",
     "names-session",
     "unchanged-argument",
     "unchanged-results",
@@ -44,6 +46,7 @@ class Expectation:
             ("loose"), by all fields type for type ("full"), with the order of keys too ("key order"), or not
             at all, so that the read must only return ("readable").
         may_raise: the indices of earlier steps that raised, where a refusal is allowed or owed.
+            "trial": the trial finds no problem.
         error_types: for "raises"; (Exception,) takes any.
         answer: for "answers" and "together".
     """
@@ -122,6 +125,8 @@ def comparison(
     match expectation.kind:
         case "together":
             raise ValueError(f"a {type(last).__name__} is no work of several")
+        case "trial":
+            return _of_trial(last)
         case "equal" | "one-of":
             return _of_read(expectation, renderer, "before + " if after_others else "")
         case "raises":
@@ -217,6 +222,12 @@ _PROMISES = {
 def _of_work(expectation: Expectation) -> Comparison:
     promise = _PROMISES.get(expectation.answer or "", "the workers end, and the session is read")
     return Comparison((), "observed is None", f'"{promise}"', "observed")
+
+
+def _of_trial(last: Step) -> Comparison:
+    if not isinstance(last, Trial):
+        raise ValueError(f"a {type(last).__name__} is no trial")
+    return Comparison((), "observed is None", f'"{TRIALS[last.name].promise}"', "observed")
 
 
 def _of_stall() -> Comparison:

@@ -21,7 +21,8 @@ from chathistory.conformance._backend import DEFAULT_CLAIMS, Backend, SessionFac
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._locate import importable, locate, missing_module
 from chathistory.conformance._text import did_you_mean, error_line, raised_at
-from chathistory.reference import PROFILES, Profile
+from chathistory.conformance.trials._writers import ImportedFactory
+from chathistory.reference import PROFILES, ChatHistoryError, Profile
 
 # What every get_session_history can be asked for; the other profiles need more than a handle.
 _ALWAYS_CLAIMABLE: frozenset[str] = frozenset({"core", "async", "threads"})
@@ -41,12 +42,13 @@ Opened: TypeAlias = tuple[Backend | SessionFactory, Close]
 
 
 @contextmanager
-def open_target(target: str, *, claims: Iterable[Profile] | None = None) -> Iterator[Backend]:
+def open_target(target: str, *, claims: Iterable[Profile] | None = None, server: str = "") -> Iterator[Backend]:
     """Open the backend that a target names, and close it afterwards.
 
     Args:
         target: a registered name, ``package.module:attribute`` or ``path/to/file.py:attribute``.
         claims: the profiles to check instead of those it claims by itself.
+        server: which server it is to use, for backend functions with a parameter of that name.
 
     Raises:
         UsageError: the target names nothing that can be checked, or the claims don't fit it.
@@ -54,10 +56,26 @@ def open_target(target: str, *, claims: Iterable[Profile] | None = None) -> Iter
     """
     with importable(target):
         found = locate(target)
+        subject = _on_server(found.subject, found.name, server) if server else found.subject
         with open_subject(
-            found.subject, name=found.name, import_path=found.import_path, claims=claims, entry=found.entry
+            subject, name=found.name, import_path=found.import_path, claims=claims, entry=found.entry
         ) as backend:
             yield backend
+
+
+def _on_server(subject: object, name: str, server: str) -> object:
+    """The backend function with its choice of server made."""
+    try:
+        has_choice = callable(subject) and "server" in inspect.signature(subject).parameters
+    except (TypeError, ValueError):
+        has_choice = False
+    if not has_choice:
+        raise UsageError(f"{name} has no choice of servers; leave out --server (its function has no parameter server)")
+
+    def opened() -> object:
+        return cast(Callable[..., object], subject)(server=server)
+
+    return opened
 
 
 @contextmanager
@@ -205,6 +223,8 @@ def _not_opened(name: str, error: BaseException, entry: EntryPoint | None) -> Ex
     """The one line for a backend function that raised."""
     if isinstance(error, ModuleNotFoundError) and entry is not None:
         return UsageError(missing_module(name, error, entry))
+    if isinstance(error, ChatHistoryError):  # written to be read by itself
+        return BackendError(f"{name} could not be opened: {error}")
     return BackendError(f"{name} could not be opened: {error_line(error)}{raised_at(error)}")
 
 
@@ -274,7 +294,13 @@ def _as_backend(
     wanted = _with_core(claims)
     if not isinstance(opened, Backend):
         _refuse_hookless(wanted or frozenset(), name)
-        return Backend(name=name, get_session_history=opened, claims=wanted or DEFAULT_CLAIMS, import_path=import_path)
+        return Backend(
+            name=name,
+            get_session_history=opened,
+            claims=wanted or DEFAULT_CLAIMS,
+            import_path=import_path,
+            in_another_process=ImportedFactory(import_path) if import_path else None,
+        )
     if wanted is not None:
         _refuse_more(wanted, opened)
     return replace(

@@ -1,6 +1,6 @@
 """Runs workers on one session at the same time, and records what each call did and when.
 
-This file imports nothing of chathistory, so that a counterexample's script can hold it whole.
+Like the trials it imports nothing of chathistory but them, so that a counterexample's script can hold it whole.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import HumanMessage
+
+from chathistory.conformance.trials._writers import nursery_of
 
 CLEAR = "clear"
 READ = "read"
@@ -40,17 +42,22 @@ def run_together(
     tasks: bool,
     shared: bool,
     opens: bool = False,
+    elsewhere: tuple[Any, str] | None = None,
 ) -> list[Event]:
     """Let all workers begin at once; at the end one read is made through a new handle.
+
+    With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin.
     """
     one = open_history() if shared else None
-    handles = [one or (None if opens else open_history()) for _ in workers]
+    handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
     events: list[Event] = []
-    if tasks:
+    if elsewhere:
+        _as_processes(*elsewhere, workers, events)
+    elif tasks:
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
         _as_threads(open_history, handles, workers, events)
@@ -96,6 +103,27 @@ def _as_threads(
         sys.setswitchinterval(interval)
     if any(thread.is_alive() for thread in threads):
         events.append(Event(-2, "hung", deadline, None))
+
+
+def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event]) -> None:
+    with nursery_of(factory) as nursery:
+        working = [
+            nursery.start(session_id, calls, name=f"w{number}", waits=True, stays=True)
+            for number, calls in enumerate(workers)
+        ]
+        deadline = time.monotonic() + SECONDS_TO_END
+        for worker in working:
+            worker.wait_for(bool, SECONDS_TO_END)
+        nursery.begin()
+        for number, worker in enumerate(working):
+            left = max(deadline - time.monotonic(), 0.01)
+            if not worker.wait_for(lambda calls: any(call.kind in ("stays", "open") for call in calls), left):
+                events.append(Event(-2, "hung", deadline, None))
+            for call in worker.calls():
+                if call.kind not in ("waits", "stays"):
+                    error = None if call.error is None else RuntimeError(call.error)
+                    events.append(Event(number, call.kind, call.began, call.ended, call.added, call.observed, error))
+            worker.kill()
 
 
 async def _as_tasks(

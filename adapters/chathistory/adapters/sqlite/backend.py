@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def sqlite() -> Iterator[Backend]:
             yield _backend(path, disposable=True)
 
 
+def _opened(connection: str, session_id: str) -> SQLiteChatMessageHistory:
+    return SQLiteChatMessageHistory(session_id, connection)
+
+
 def _backend(connection: str, *, disposable: bool) -> Backend:
     def get_session_history(session_id: str) -> SQLiteChatMessageHistory:
         return SQLiteChatMessageHistory(session_id, connection)
@@ -49,6 +54,7 @@ def _backend(connection: str, *, disposable: bool) -> Backend:
         get_session_history=get_session_history,
         claims={"core", "async", "threads", "processes", "durable"},
         in_partition=in_partition,
+        in_another_process=partial(_opened, connection),
         slow=lambda seconds: slow_writes(database_path(connection), seconds),
         disposable=disposable,
         versions=_versions(),

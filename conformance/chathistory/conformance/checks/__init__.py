@@ -7,6 +7,8 @@ from chathistory.conformance.checks import (
     bounds,
     clearing,
     concurrency,
+    costs,
+    durability,
     errors,
     fidelity,
     ordering,
@@ -27,6 +29,8 @@ CHECKS: tuple[Check, ...] = (
     *concurrency.CHECKS,
     *runnables.CHECKS,
     *bounds.CHECKS,
+    *durability.CHECKS,
+    *costs.CHECKS,
 )
 
 

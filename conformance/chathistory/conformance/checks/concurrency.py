@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
 from chathistory.conformance._backend import Backend
@@ -11,9 +11,13 @@ from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, Check, numbered
+from chathistory.conformance.checks.durability import needs_processes
 
 Worker = tuple[int | str, ...]
-How = Literal["threads", "tasks"]
+How = Literal["threads", "tasks", "processes"]
+
+_ATTEMPTS: Mapping[Effort, int] = {"quick": 2, "full": 4, "thorough": 60}
+_ATTEMPTS_OF_PROCESSES: Mapping[Effort, int] = {"quick": 1, "full": 2, "thorough": 30}
 
 _ADDING: Worker = (1,) * 12
 _READING: Worker = ("read",) * 12
@@ -27,10 +31,10 @@ def _programs(
     """Each set of workers through one handle and through several, as often as the effort allows."""
 
     def cases(effort: Effort) -> Iterator[Program]:
-        attempts = {"quick": 2, "full": 4, "thorough": 60}[effort]
+        attempts = (_ATTEMPTS_OF_PROCESSES if how == "processes" else _ATTEMPTS)[effort]
         for _ in range(attempts):
             for workers in sets:
-                for shared in (False,) if opens else (True, False):
+                for shared in (False,) if opens or how == "processes" else (True, False):
                     yield program(
                         Together(
                             A,
@@ -38,7 +42,7 @@ def _programs(
                             how=how,
                             shared=shared,
                             opens=opens,
-                            partition="{run}_t" if opens else None,
+                            partition="{run}_t" if opens and how != "processes" else None,
                         )
                     )
 
@@ -68,14 +72,18 @@ def _check(
         lens=Lens(aspect=aspect),
         cases=_programs(how, sets, opens=opens),
         controls=one_after_another,
-        needs=_needs_threads if how == "threads" else _needs_nothing,
-        modes=frozenset({"sync" if how == "threads" else "async"}),
+        needs={"threads": _needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
+        modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
     )
 
 
 def _needs_threads(backend: Backend) -> str:
     return "" if "threads" in set(backend.claims) else "it does not claim threads"
+
+
+def _needs_processes(backend: Backend) -> str:
+    return needs_processes(backend) if "processes" in set(backend.claims) else "it does not claim processes"
 
 
 def _needs_nothing(_backend: Backend) -> str:
@@ -86,6 +94,7 @@ _ADDERS = ((_ADDING,) * 4, (_ADDING, _ADDING))
 _ADDERS_AND_READERS = ((_BOTH, _BOTH, _ADDING), (_ADDING, _READING))
 _BATCH_ADDERS = ((_BATCHES, _BATCHES, _BATCHES, (1,) * 12),)
 _BATCHES_AND_READERS = ((_BATCHES * 2, _READING * 3), (_BATCHES, _BATCHES, _READING * 2))
+_PROCESSES = ((_BOTH * 2, _BOTH * 2, _ADDING * 2),)
 _CLEARERS = (
     ((1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)),
     ((1, "clear", 1, "read"), (1, 1, "clear", 1), (1, "read", "read", 1)),
@@ -104,4 +113,8 @@ CHECKS = (
     _check("CON-3", "a later read extends an earlier one", "prefix", "threads", _ADDERS_AND_READERS),
     _check("CON-4", "adds, reads and clears are linearizable", "linearizable", "threads", _CLEARERS),
     _check("CON-5", "first use is safe", "works", "threads", _OPENERS, opens=True),
+    _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
+    _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),
+    _check("CON-3", "a later read extends an earlier one", "prefix", "processes", _PROCESSES),
+    _check("CON-4", "adds, reads and clears are linearizable", "linearizable", "processes", _CLEARERS),
 )

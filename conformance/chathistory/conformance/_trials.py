@@ -1,0 +1,96 @@
+"""Which trials there are, what each promises, and the files that a script needs to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from chathistory.conformance._backend import Backend
+
+SECONDS_OF_A_TRIAL = 240.0
+"""How long one may take before it counts as hanging."""
+
+
+class Finding(Protocol):
+    """What a trial has found: the problem in a sentence, or None, and how many calls it made."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+    @property
+    def calls(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDefinition:
+    """One trial.
+
+    Attributes:
+        name: as programs name it.
+        function: the function that carries it out, `function(backend, mode=…, seed=…, rounds=…)`.
+        promise: what is so when it finds no problem.
+        modules: the files under `trials` that it consists of, each after those that it needs.
+    """
+
+    name: str
+    function: str
+    promise: str
+    modules: tuple[str, ...]
+
+    def load(self) -> Callable[..., Finding]:
+        """The function itself."""
+        module = self.modules[-1].removesuffix(".py").replace("/", ".")
+        return cast(Callable[..., Finding], getattr(import_module(f"{__package__}.{module}"), self.function))
+
+
+_WIRE = ("trials/_proxy.py", "trials/_finding.py")
+_CRASHES = ("trials/_writers.py", "trials/_finding.py", "trials/_crashes.py")
+
+TRIALS: Mapping[str, TrialDefinition] = {
+    trial.name: trial
+    for trial in (
+        TrialDefinition(
+            "cost of an add",
+            "cost_of_an_add",
+            "one add sends and receives as much on a long history as on a short one",
+            (*_WIRE, "trials/_costs.py"),
+        ),
+        TrialDefinition(
+            "round trips",
+            "round_trips",
+            "more messages take no more round trips",
+            (*_WIRE, "trials/_costs.py"),
+        ),
+        TrialDefinition(
+            "another process",
+            "another_process",
+            "every process reads every acknowledged message",
+            _CRASHES,
+        ),
+        TrialDefinition(
+            "killed writers",
+            "killed_writers",
+            "what was acknowledged is there, and of each batch all or nothing",
+            _CRASHES,
+        ),
+        TrialDefinition(
+            "crashed server",
+            "crashed_server",
+            "what was acknowledged is there once, and of each batch all or nothing",
+            _CRASHES,
+        ),
+        TrialDefinition(
+            "cut connections",
+            "cut_connections",
+            "each call returns or raises, and took effect wholly and once, or, if it raised, not at all",
+            (*_WIRE, "trials/_cuts.py"),
+        ),
+    )
+}
+
+
+def run_trial(name: str, backend: Backend, **settings: Any) -> Finding:
+    """Carry out the trial of this name on a backend."""
+    return TRIALS[name].load()(backend, **settings)

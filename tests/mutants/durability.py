@@ -1,0 +1,354 @@
+"""Histories that break DUR: what was acknowledged is gone, torn or repeated after a crash or a lost connection."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from functools import partial
+from typing import Any, ClassVar
+
+from tests.mutants._network import NetworkHistory, ToyServer, network_backend
+from tests.mutants._planted import Mutant, network_mutant
+
+from chathistory.conformance import Backend
+
+# DUR-1
+
+
+@network_mutant("DUR-1", hardness="stateful", operations=2)
+class KeepsThePathOfItsProcess(NetworkHistory):
+    """The key holds the process id, as a default file name does: another process finds nothing."""
+
+    def __init__(self, session_id: str, address: tuple[str, int], *, partition: str = "") -> None:
+        import os
+
+        super().__init__(session_id, address, partition=partition)
+        self.key = json.dumps([partition, session_id, os.getpid()])
+
+
+class _Buffer:
+    """What a process has not sent yet, by key."""
+
+    texts: ClassVar[dict[str, list[str]]] = {}
+    lock = threading.Lock()
+
+
+@network_mutant("DUR-1", hardness="stateful", operations=2)
+class SendsWhenTheBufferIsFull(NetworkHistory):
+    """Adds wait in the process until there are eight of them; its own reads show them."""
+
+    def _add(self, texts: list[str]) -> None:
+        with _Buffer.lock:
+            waiting = _Buffer.texts.setdefault(self._place(), [])
+            waiting += texts
+            if len(waiting) >= 8:
+                self._flush()
+
+    def _flush(self) -> None:
+        if waiting := _Buffer.texts.pop(self._place(), None):
+            super()._add(waiting)
+
+    def _place(self) -> str:
+        return f"{self.address}{self.key}"
+
+    def _read(self) -> list[str]:
+        with _Buffer.lock:
+            return [*super()._read(), *_Buffer.texts.get(self._place(), [])]
+
+    def _clear(self) -> None:
+        with _Buffer.lock:
+            _Buffer.texts.pop(self._place(), None)
+            super()._clear()
+
+    def _put(self, texts: list[str]) -> None:
+        with _Buffer.lock:
+            _Buffer.texts.pop(self._place(), None)
+            super()._put(texts)
+
+
+@network_mutant("DUR-1", hardness="stateful", operations=3)
+class CachesForTheProcess(NetworkHistory):
+    """Reads are answered from a cache that only this process's own adds renew."""
+
+    cache: ClassVar[dict[str, list[str]]] = {}
+
+    def _read(self) -> list[str]:
+        place = f"{self.address}{self.key}"
+        if place not in self.cache:
+            self.cache[place] = super()._read()
+        return list(self.cache[place])
+
+    def _add(self, texts: list[str]) -> None:
+        with _Buffer.lock:
+            known = self._read()
+            super()._add(texts)
+            self.cache[f"{self.address}{self.key}"] = [*known, *texts]
+
+    def _put(self, texts: list[str]) -> None:
+        with _Buffer.lock:
+            super()._put(texts)
+            self.cache[f"{self.address}{self.key}"] = list(texts)
+
+    def _clear(self) -> None:
+        with _Buffer.lock:
+            super()._clear()
+            self.cache[f"{self.address}{self.key}"] = []
+
+
+# DUR-2
+
+
+@network_mutant("DUR-2", "DUR-1", hardness="timing")
+class WritesBehind(NetworkHistory):
+    """A background thread sends adds 3 ms after they were acknowledged; reads wait for it."""
+
+    def __init__(self, session_id: str, address: tuple[str, int], *, partition: str = "") -> None:
+        super().__init__(session_id, address, partition=partition)
+        self._sent = _Sent.of(f"{address}{self.key}")
+
+    def _add(self, texts: list[str]) -> None:
+        def send() -> None:
+            time.sleep(0.003)
+            try:
+                with contextlib.suppress(OSError):
+                    super(WritesBehind, self)._add(texts)
+            finally:
+                self._sent.release()
+
+        self._sent.acquire()
+        threading.Thread(target=send).start()
+
+    def _read(self) -> list[str]:
+        with self._sent:
+            return super()._read()
+
+    def _put(self, texts: list[str]) -> None:
+        with self._sent:
+            super()._put(texts)
+
+    def _clear(self) -> None:
+        with self._sent:
+            super()._clear()
+
+
+class _Sent:
+    """A lock for each session of the process, held while something of it is on its way."""
+
+    locks: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def of(cls, key: str) -> Any:
+        return cls.locks.setdefault(key, threading.Lock())
+
+
+class _OnlyWhole(ToyServer):
+    """Readers see a batch once it is marked as complete, so that only a crash shows that it comes in parts."""
+
+    def answer(self, request: dict[str, Any]) -> Any:
+        with self.lock:
+            if request["op"] == "read" and request["key"] in self.busy:
+                return super().answer({**request, "to": self.busy[request["key"]][1]})
+            if request["op"] == "begin":
+                holder = self.busy.get(request["key"])
+                if holder and time.monotonic() - holder[0] < 0.02:
+                    return "busy"
+                self.busy[request["key"]] = (time.monotonic(), len(self.memory.get(request["key"], [])))
+                return None
+            if request["op"] == "end":
+                self.busy.pop(request["key"], None)
+                return None
+            return super().answer(request)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy: dict[str, tuple[float, int]] = {}
+
+
+class SendsOneByOneUnderALease(NetworkHistory):
+    """A batch is sent message by message under a lease that hides it; after a kill the lease runs out, a part shows."""
+
+    def _add(self, texts: list[str]) -> None:
+        while self._ask(op="begin"):
+            time.sleep(0.002)
+        for text in texts:
+            self._ask(op="add", items=[text])
+            time.sleep(0.001)
+        self._ask(op="end")
+
+    def _put(self, texts: list[str]) -> None:
+        while self._ask(op="begin"):
+            time.sleep(0.002)
+        super()._put(texts)
+        self._ask(op="end")
+
+    def _clear(self) -> None:
+        while self._ask(op="begin"):
+            time.sleep(0.002)
+        super()._clear()
+        self._ask(op="end")
+
+
+def _on(server: type[ToyServer], history: type[NetworkHistory], name: str) -> Backend:
+    return network_backend(name, history, server())
+
+
+sends_one_by_one_under_a_lease = Mutant(
+    name="sends_one_by_one_under_a_lease",
+    make=partial(_on, _OnlyWhole, SendsOneByOneUnderALease, "sends_one_by_one_under_a_lease"),
+    clauses=("DUR-2", "DUR-4"),
+    hardness="timing",
+    minimum_operations=None,
+    story=" ".join((SendsOneByOneUnderALease.__doc__ or "").split()),
+)
+
+
+# DUR-3
+
+
+class _Forgetful(ToyServer):
+    """Writes to the disk now and then."""
+
+    every = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def sync(self, key: str) -> None:
+        self.writes += 1
+        if self.writes % self.every == 0:
+            for each in {*self.memory, *self.disk}:
+                super().sync(each)
+
+
+class _Slow(ToyServer):
+    """Writes to the disk 10 ms after it has answered."""
+
+    def sync(self, key: str) -> None:
+        timer = threading.Timer(0.01, self._written, (key, list(self.memory.get(key, []))))
+        timer.daemon = True
+        timer.start()
+
+    def _written(self, key: str, items: list[str]) -> None:
+        self.disk[key] = items
+
+
+class _MemoryOnly(ToyServer):
+    """Never writes to the disk."""
+
+    def sync(self, key: str) -> None:
+        pass
+
+
+def _server_mutant(
+    name: str, server: type[ToyServer], hardness: Any, story: str, operations: int | None = None
+) -> Mutant:
+    return Mutant(
+        name=name,
+        make=partial(_on, server, NetworkHistory, name),
+        clauses=("DUR-3",),
+        hardness=hardness,
+        minimum_operations=operations,
+        story=story,
+    )
+
+
+keeps_all_in_memory = _server_mutant(
+    "keeps_all_in_memory", _MemoryOnly, "stateful", "Unlogged tables, or a server without persistence.", 2
+)
+syncs_every_fifth_write = _server_mutant(
+    "syncs_every_fifth_write", _Forgetful, "stateful", "synchronous_commit off, or appendfsync no.", 2
+)
+syncs_after_10_ms = _server_mutant(
+    "syncs_after_10_ms", _Slow, "timing", "A write concern that does not wait for the log."
+)
+
+
+# DUR-4
+
+
+class _Retrying(NetworkHistory):
+    """Sends again what may have been carried out."""
+
+    times = 1
+
+    def _send(self, line: bytes) -> Any:
+        for _ in range(self.times):
+            with contextlib.suppress(OSError):
+                return super()._send(line)
+        return super()._send(line)
+
+
+@network_mutant("DUR-4", hardness="stateful", operations=2)
+class RetriesAnAppend(_Retrying):
+    """A client whose default is to send again after a lost connection, adds included."""
+
+
+@network_mutant("DUR-4", hardness="stateful", operations=2)
+class RetriesThreeTimes(_Retrying):
+    """The same with three tries."""
+
+    times = 3
+
+
+@network_mutant("DUR-4", "ERR-2", hardness="stateful", operations=2)
+class TakesALostConnectionForDone(NetworkHistory):
+    """The error is logged and swallowed."""
+
+    def _send(self, line: bytes) -> Any:
+        try:
+            return super()._send(line)
+        except OSError:
+            return []
+
+
+@network_mutant("DUR-4", "ERR-2", hardness="stateful", operations=2)
+class ReadsNothingAfterALostConnection(NetworkHistory):
+    """Reads as empty what can't be reached."""
+
+    def _read(self) -> list[str]:
+        try:
+            return super()._read()
+        except OSError:
+            return []
+
+
+@network_mutant("DUR-4", hardness="stateful", operations=2)
+class WaitsForEver(NetworkHistory):
+    """No time-out and no look at the socket: it waits for an answer that never comes."""
+
+    def _send(self, line: bytes) -> Any:
+        try:
+            return super()._send(line)
+        except OSError:
+            threading.Event().wait(60)
+            raise
+
+
+@network_mutant("DUR-4", "ATM-3", "ATM-2", "DUR-2", "COST-2", hardness="stateful", operations=2)
+class SendsEachMessageByItself(NetworkHistory):
+    """A request for each message of a batch: a cut leaves a part of it."""
+
+    def _add(self, texts: list[str]) -> None:
+        for text in texts:
+            self._ask(op="add", items=[text])
+
+
+@network_mutant("DUR-4", hardness="stateful", operations=3)
+class SendsLaterWhatWasLost(NetworkHistory):
+    """Says that it failed, keeps the batch, and sends it with the next one, though the caller has added it again."""
+
+    def __init__(self, session_id: str, address: tuple[str, int], *, partition: str = "") -> None:
+        super().__init__(session_id, address, partition=partition)
+        self._kept: list[str] = []
+
+    def _add(self, texts: list[str]) -> None:
+        batch = [*self._kept, *texts]
+        try:
+            super()._add(batch)
+        except OSError:
+            self._kept = batch
+            raise
+        self._kept = []
