@@ -20,6 +20,7 @@ from chathistory.conformance._commands import FAULT, INTERRUPTED, CheckRequest
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import Destinations
 from chathistory.conformance._report import EFFORTS, Configuration, Effort
+from chathistory.conformance._soak import SoakSettings
 from chathistory.conformance._targets import parse_claims
 from chathistory.conformance._text import one_line, without_credentials
 from chathistory.conformance._warnings import without_langchain_deprecations
@@ -155,6 +156,25 @@ def check(target: str, **options: Any) -> int:
 def replay(report: Path, target: str | None, server: str) -> int:
     """Run the counterexamples of a JSON report again."""
     return _commands.run_replay(report, target, server)
+
+
+@commands.command()
+@click.argument("target")
+@click.option("--minutes", type=_seconds, default=1.0, metavar="N", help="How long to go on.  [1]")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, metavar="N", help="Writing processes.  [2]")
+@click.option("--writers", type=click.IntRange(1, 64), default=4, metavar="N", help="Threads in each of them.  [4]")
+@click.option("--seed", type=_seed, default=0, metavar="N", help="Choose calls and faults.  [0]")
+@click.option("--faults/--no-faults", default=True, help="Kill writers and servers, cut connections.  [faults]")
+@click.option("--server", metavar="WAY", default="", help="The store's server, as for check.")
+@click.option("--out", type=_FILE, metavar="DIR", default=Path("chathistory-soak"), help="Where the events are kept.")
+def soak(target: str, out: Path, server: str, minutes: float, **settings: Any) -> int:
+    """Let many processes write to TARGET at once, for a long time, and judge every call.
+
+    Rounds of adds, reads and clears by processes and threads, some of which are killed; the store's server
+    is killed, and connections cut, where the backend offers it. Each round is judged by the checker of
+    linearizability; every call is kept in DIR/events.jsonl.gz, and what came of it in DIR/soak.json.
+    """
+    return _commands.run_soak(target, server, SoakSettings(seconds=60 * minutes, folder=out, **settings))
 
 
 @commands.command()

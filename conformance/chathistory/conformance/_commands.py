@@ -27,6 +27,8 @@ from chathistory.conformance._report import (
     RunFinished,
     broadcast,
 )
+from chathistory.conformance._soak import SoakSettings, Tally, soak
+from chathistory.conformance._soak_screen import SoakScreen, write_soak
 from chathistory.conformance._targets import open_target
 from chathistory.conformance._terminal import Screen
 from chathistory.conformance._text import error_line, one_line
@@ -172,6 +174,32 @@ def run_replay(path: Path, target: str | None, server: str = "") -> int:
         _runner.smoke(backend, timeout=timeout)
         failing = [_replayed(backend, entry, timeout, path, screen) for entry in recorded]
     return NOT_CONFORMANT if any(failing) else CONFORMANT
+
+
+def run_soak(target: str, server: str, settings: SoakSettings) -> int:
+    """Soak a target, showing counts as it goes; 0 if nothing was wrong.
+
+    Raises:
+        ChatHistoryError: the target can't be opened, or no other process can open its store.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    tally = Tally()
+
+    def keep(latest: Tally) -> None:
+        nonlocal tally
+        tally = latest
+        counts.show(latest)
+
+    with open_target(target, server=server) as backend, SoakScreen(backend.name, settings) as counts:
+        try:
+            tally = soak(backend, settings, keep)
+        except KeyboardInterrupt:
+            counts.interrupted = True
+        write_soak(settings, backend, tally, complete=not counts.interrupted)
+        counts.conclude(tally)
+    if counts.interrupted:
+        return INTERRUPTED
+    return CONFORMANT if tally.verdict == "conformant" else NOT_CONFORMANT
 
 
 def _target_of(data: dict[str, Any], target: str | None, path: Path) -> str:

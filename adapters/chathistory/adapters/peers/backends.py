@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,13 +55,15 @@ def sql_sqlite() -> Iterator[Backend]:
         from sqlalchemy import create_engine
 
     with _without_deprecations(), _folder() as folder:
-        engine = create_engine(f"sqlite:///{folder / 'memory.db'}")
+        url = f"sqlite:///{folder / 'memory.db'}"
+        engine = create_engine(url)
         try:
             yield _sql_backend(
                 SQLChatMessageHistory,
                 engine,
                 name="peer:sql-sqlite",
                 claims={"core", "threads", "processes", "durable"},
+                in_another_process=partial(_opened_by_url, url),
                 versions=_versions("langchain-community", "sqlalchemy", sqlite=sqlite3.sqlite_version),
                 import_path=f"{__name__}:sql_sqlite",
                 notes=(_ONE_ENGINE, "It does not claim async: with a sync engine every async call raises."),
@@ -97,22 +100,32 @@ def sql_sqlite_async() -> Iterator[Backend]:
 def file() -> Iterator[Backend]:
     """langchain-community's FileChatMessageHistory, a file for each session id."""
     with _without_deprecations():
-        from langchain_community.chat_message_histories import FileChatMessageHistory
+        import langchain_community.chat_message_histories  # noqa: F401 -- to be named if it is missing
 
     with _without_deprecations(), _folder() as folder:
-
-        def get_session_history(session_id: str) -> BaseChatMessageHistory:
-            return _made(FileChatMessageHistory, str(folder / f"{_file_name(session_id)}.json"))
-
         yield Backend(
             name="peer:file",
-            get_session_history=get_session_history,
+            get_session_history=partial(_opened_in, str(folder)),
             claims={"core", "async", "threads", "processes", "durable"},
             disposable=True,
             versions=_versions("langchain-community"),
             import_path=f"{__name__}:file",
             notes=("The class takes a path; its file is named by the SHA-256 of the id, which ISO-2 and ISO-5 judge.",),
         )
+
+
+def _opened_in(folder: str, session_id: str) -> BaseChatMessageHistory:
+    """The history of a file; in any process."""
+    from langchain_community.chat_message_histories import FileChatMessageHistory
+
+    return _made(FileChatMessageHistory, str(Path(folder, f"{_file_name(session_id)}.json")))
+
+
+def _opened_by_url(url: str, session_id: str) -> BaseChatMessageHistory:
+    """The history of a SQLite file, in a process that has no engine yet."""
+    from langchain_community.chat_message_histories import SQLChatMessageHistory
+
+    return _made(SQLChatMessageHistory, session_id=session_id, connection=url)
 
 
 def _sql_backend(history: Callable[..., Any], engine: Any, **about: Any) -> Backend:

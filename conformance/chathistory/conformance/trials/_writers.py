@@ -72,6 +72,8 @@ class Call:
         ended: likewise; None if nobody saw it end.
         observed: the contents read.
         error: what it raised.
+        session: the session.
+        thread: which of the worker's threads made it.
     """
 
     kind: str
@@ -80,6 +82,8 @@ class Call:
     ended: float | None = None
     observed: tuple[str, ...] | None = None
     error: str | None = None
+    session: str = ""
+    thread: int = 0
 
     @property
     def acknowledged(self) -> bool:
@@ -108,8 +112,10 @@ class Worker:
                 note.get("ended"),
                 tuple(note["observed"]) if note.get("observed") is not None else None,
                 note.get("error"),
+                note.get("session", ""),
+                number // 1_000_000,
             )
-            for _, note in sorted(known.items())
+            for number, note in sorted(known.items())
             if "kind" in note
         ]
 
@@ -160,12 +166,17 @@ class Nursery:
         self.ask(wanted)
 
     def start(self, session_id: str, calls: Sequence[Any], *, name: str, mode: str = "sync", **more: Any) -> Worker:
-        """A worker on a session.
+        """A worker that makes these calls on one session; see `start_threads`."""
+        return self.start_threads([[(session_id, call) for call in calls]], name=name, mode=mode, **more)
+
+    def start_threads(
+        self, plans: Sequence[Sequence[tuple[str, Any]]], *, name: str, mode: str = "sync", **more: Any
+    ) -> Worker:
+        """A worker with a thread for each plan.
 
         Args:
-            session_id: the session.
-            calls: what it does, one after another: a number adds a batch of so many messages, "read" and
-                "clear" do what they say; an error doesn't end it.
+            plans: what each thread does, one after another, through handles of its own: a session id, and a
+                number to add a batch of so many messages, "read" or "clear"; an error doesn't end it.
             name: what the contents of its messages begin with; they are unique in the session.
             mode: "sync" or "async".
             more: `waits`, whether it begins only at `begin`, once its handle is open; `stays`, whether it waits
@@ -176,7 +187,7 @@ class Nursery:
         log.touch()
         if more.pop("waits", False):
             more["go"] = str(self._go())
-        job = {"session": session_id, "calls": list(calls), "name": name, "mode": mode, "log": str(log), **more}
+        job = {"plans": plans, "name": name, "mode": mode, "log": str(log), "pause": 0, **more}
         return Worker(self, self.ask({"job": job})["pid"], log)
 
     def begin(self) -> None:
@@ -273,6 +284,7 @@ def _nursery() -> None:
     import pickle
     import signal
     import sys
+    import threading
     import time
     import warnings
 
@@ -321,10 +333,29 @@ def _nursery() -> None:
                 return await history.aclear()
             return await history.aadd_messages(messages)
 
-        loop = asyncio.new_event_loop() if job["mode"] == "async" else None
+        def run(thread: int, plan: list[Any], handles: dict[str, Any]) -> None:
+            loop = asyncio.new_event_loop() if job["mode"] == "async" else None
+            for number, (session, call) in enumerate(plan, start=1 + thread * 1_000_000):
+                added = [f"{job['name']}-{number}-{item}" for item in range(call)] if isinstance(call, int) else []
+                messages = [HumanMessage(content=content) for content in added]
+                kind = "add" if isinstance(call, int) else call
+                note(number, kind=kind, session=session, added=added, began=time.monotonic())
+                try:
+                    if session not in handles:
+                        handles[session] = opens(session)
+                    observed = (acalled if loop else called)(handles[session], call, messages)
+                    if loop:
+                        observed = loop.run_until_complete(observed)
+                except Exception as error:  # noqa: BLE001 -- what is raised is noted
+                    note(number, error=shown(error), ended=time.monotonic())
+                    time.sleep(job["pause"])
+                else:
+                    note(number, observed=observed, ended=time.monotonic())
+
         try:
             opens = factory()
-            history = opens(job["session"])
+            first = job["plans"][0][0][0]
+            opened = {first: opens(first)}
         except BaseException as error:
             note(0, kind="open", error=shown(error), ended=time.monotonic())
             raise
@@ -336,21 +367,12 @@ def _nursery() -> None:
                 at = float(go.read())
             while time.monotonic() < at:
                 pass
-        for number, call in enumerate(job["calls"], start=1):
-            added = [f"{job['name']}-{number}-{item}" for item in range(call)] if isinstance(call, int) else []
-            messages = [HumanMessage(content=content) for content in added]
-            kind = "add" if isinstance(call, int) else call
-            note(number, kind=kind, added=added, began=time.monotonic())
-            try:
-                run = acalled if loop else called
-                observed = run(history, call, messages)
-                if loop:
-                    observed = loop.run_until_complete(observed)
-            except Exception as error:  # noqa: BLE001 -- what is raised is noted
-                note(number, error=shown(error), ended=time.monotonic())
-                time.sleep(job.get("pause", 0))
-            else:
-                note(number, observed=observed, ended=time.monotonic())
+        others = [threading.Thread(target=run, args=(n, p, {})) for n, p in enumerate(job["plans"]) if n]
+        for other in others:
+            other.start()
+        run(0, job["plans"][0], opened)
+        for other in others:
+            other.join()
         if job.get("stays"):
             note(10**9, kind="stays", began=time.monotonic())
             time.sleep(600)

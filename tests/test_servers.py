@@ -1,0 +1,261 @@
+"""Servers are opened in one of several ways, outlive nobody, and say in one line why they can't be opened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chathistory.adapters.servers import (
+    Server,
+    ServerError,
+    dynamodb_server,
+    postgres_server,
+    redis_cluster,
+    redis_server,
+)
+
+Opener = Callable[[str], AbstractContextManager[Server]]
+
+OPENERS: dict[str, Opener] = {"postgres": postgres_server, "redis": redis_server, "dynamodb": dynamodb_server}
+SECRET = "hunter2-of-the-server"  # noqa: S105 -- what no error may contain
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def children_of(pid: int) -> list[int]:
+    """The process ids of its children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def temporary_folders() -> set[Path]:
+    """The folders of servers that there are."""
+    there = Path(tempfile.gettempdir())
+    return {path for store in OPENERS for path in there.glob(f"chathistory-{store}-*")}
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_an_embedded_server_answers_and_is_gone_afterwards(name: str) -> None:
+    """It needs nothing but packages, listens on this machine only, and leaves nothing behind."""
+    with OPENERS[name]("embedded") as server:
+        assert server.how == "embedded"
+        assert server.host == "127.0.0.1"
+        assert server.versions
+        assert not any(secret in repr(server) for secret in server.secrets)
+        with OPENERS[name](server.url) as again:
+            assert again.how == "url"
+            assert again.port == server.port
+    with pytest.raises(ServerError), OPENERS[name](server.url):
+        pass
+
+
+def test_a_redis_that_is_killed_comes_back_with_what_it_had() -> None:
+    """On the same port, with the same data."""
+    redis = pytest.importorskip("redis")
+    with redis_server("embedded") as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", "value")
+        assert server.crash is not None
+        server.crash()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("key") == b"value"
+
+
+def test_a_postgres_that_is_killed_comes_back_with_what_it_had() -> None:
+    """On the same port, with what was committed."""
+    psycopg = pytest.importorskip("psycopg")
+    with postgres_server("embedded") as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept (value text)")
+        assert server.crash is not None
+        server.crash()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_a_cluster_has_all_slots() -> None:
+    """Three masters that know one another."""
+    redis = pytest.importorskip("redis")
+    with redis_cluster() as servers, redis.RedisCluster.from_url(servers[0].url) as client:
+        for number in range(20):
+            client.set(f"key-{number}", number)
+        assert len({client.get_node_from_key(f"key-{number}").port for number in range(20)}) == 3
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up under /proc")
+def test_no_server_outlives_a_killed_process() -> None:
+    """Neither the servers nor their folders are left after a SIGKILL."""
+    code = """if True:
+        import time
+        from chathistory.adapters.servers import *
+        with postgres_server("embedded"), redis_server("embedded"), dynamodb_server("embedded"):
+            print("up", flush=True)
+            time.sleep(600)
+    """
+    before = temporary_folders()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)  # noqa: S603 -- ours
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "up\n"
+        children, folders = children_of(process.pid), temporary_folders() - before
+        assert len(children) >= 4  # the servers, and who watches over them
+        assert len(folders) >= 2
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert within(30, lambda: not any(is_running(child) for child in children))
+    assert within(30, lambda: not any(folder.exists() for folder in folders))
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("postgres", f"postgresql://user:{SECRET}@127.0.0.1:1/there"),
+        ("redis", f"redis://user:{SECRET}@127.0.0.1:1/0"),
+        ("dynamodb", f"http://user:{SECRET}@127.0.0.1:1"),
+    ],
+)
+def test_a_missing_server_is_one_line_without_its_password(name: str, url: str) -> None:
+    """It names the place and what to look at."""
+    with pytest.raises(ServerError) as raised, OPENERS[name](url):
+        pass
+    assert "127.0.0.1:1" in str(raised.value)
+    assert "is it running" in str(raised.value)
+    assert SECRET not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_password_is_not_shown() -> None:
+    """What the server says about it is passed on without it."""
+    with redis_server("embedded") as server:
+        url = server.url.replace(server.secrets[0], SECRET)
+        with pytest.raises(ServerError) as raised, redis_server(url):
+            pass
+        assert SECRET not in str(raised.value)
+    with postgres_server("embedded") as server:
+        url = server.url.replace(server.secrets[0], SECRET)
+        with pytest.raises(ServerError) as raised, postgres_server(url):
+            pass
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "said"),
+    [
+        ("postgres", "embeded", "choose embedded, docker or a URL"),
+        ("postgres", "redis://127.0.0.1", "'postgresql'"),
+        ("redis", "url", "CHATHISTORY_REDIS_URL"),
+        ("dynamodb", "docker", "choose embedded, ministack or a URL"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(name: str, server: str, said: str) -> None:
+    """It lists the ways there are."""
+    with pytest.raises(ServerError, match=said), OPENERS[name](server):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of the Docker client
+def test_without_an_engine_docker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to start, or what to use instead."""
+    pytest.importorskip("testcontainers")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with pytest.raises(ServerError, match="no Docker Engine answers"), redis_server("docker"):
+        pass
+
+
+def test_the_variable_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A choice by option goes before it."""
+    with redis_server("embedded") as server:
+        monkeypatch.setenv("CHATHISTORY_REDIS_URL", server.url)
+        with redis_server() as named:
+            assert (named.how, named.port) == ("url", server.port)
+        with redis_server("embedded") as another:
+            assert another.port != server.port
+
+
+@pytest.mark.skipif(not os.environ.get("DOCKER_HOST"), reason="no Docker engine was named by DOCKER_HOST")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of the Docker client
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_container_serves_as_well(name: str) -> None:
+    """By testcontainers; removed afterwards."""
+    with OPENERS[name]("docker") as server:
+        assert server.how == "docker"
+        with OPENERS[name](server.url) as again:
+            assert again.port == server.port
+
+
+def chathistory(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    return subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-m", "chathistory.conformance", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_says_in_one_line_that_there_is_no_server() -> None:
+    """Exit code 2, and no password."""
+    done = chathistory(
+        "check", "chathistory.adapters.redis.backend:redis", "--server", f"redis://:{SECRET}@127.0.0.1:1"
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "is it running" in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+
+
+def test_the_command_says_which_backends_have_no_choice() -> None:
+    """A server for a store that is a file is a mistake."""
+    done = chathistory("check", "chathistory.conformance.backends:reference", "--server", "embedded")
+    assert done.returncode == 2
+    assert "no choice of servers" in done.stderr
+
+
+def test_soak_ends_with_a_verdict(tmp_path: Path) -> None:
+    """Every call is kept, and what came of it."""
+    import gzip
+    import json
+
+    def soaked(target: str) -> tuple[int, dict[str, Any]]:
+        done = chathistory("soak", target, "--minutes", "0.02", "--out", str(tmp_path))
+        return done.returncode, json.loads((tmp_path / "soak.json").read_text())
+
+    code, told = soaked("chathistory.adapters.redis.backend:redis")
+    assert (code, told["verdict"], told["complete"]) == (0, "conformant", True)
+    with gzip.open(tmp_path / "events.jsonl.gz", "rt") as events:
+        assert len(list(events)) == told["operations"] > 100
