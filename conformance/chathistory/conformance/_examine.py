@@ -16,12 +16,13 @@ from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_to_json
-from chathistory.conformance._program import Add, Program, Read, in_mode
+from chathistory.conformance._program import Add, Program, Read, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance._subject import Subject, pass_smoke_gate
+from chathistory.conformance._trials import TRIALS
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.conformance.checks.bounds import in_units_of
 from chathistory.reference import Clause, clause
@@ -50,6 +51,7 @@ class _Tally:
     hung: bool = False
     gave_up: bool = False
     cut: str = ""
+    sample: str = ""
 
     def count(self, outcome: Outcome) -> None:
         self.programs += 1
@@ -148,11 +150,18 @@ class _Search:
         """The first of the certain programs that fails through this clause's fault."""
         for case in self.check.cases(self.configuration.effort):
             program = self._prepared(case)
+            self._note_sample(program)
             if divergence := self._fails(program):
                 return program, divergence
             if self.tally.gave_up:
                 break
         return None
+
+    def _note_sample(self, program: Program) -> None:
+        """Say what a quick run leaves out of the trials that interfere at chosen moments."""
+        for step in program.steps:
+            if isinstance(step, Trial) and self.configuration.effort == "quick" and TRIALS[step.name].rounds:
+                self.tally.sample = f"a small sample, as in every quick run: {step.rounds} {TRIALS[step.name].rounds}"
 
     def run_draws(self) -> tuple[Program, Divergence] | None:
         """The first drawn program that fails through this clause's fault."""
@@ -339,3 +348,5 @@ def _notes(tally: _Tally) -> Iterable[str]:
         yield f"refused, as it may be: {', '.join(sorted(tally.refused))}"
     if tally.cut:
         yield tally.cut
+    if tally.sample:
+        yield tally.sample

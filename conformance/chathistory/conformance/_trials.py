@@ -32,12 +32,14 @@ class TrialDefinition:
         function: the function that carries it out, `function(backend, mode=…, seed=…, rounds=…)`.
         promise: what is so when it finds no problem.
         modules: the files under `trials` that it consists of, each after those that it needs.
+        rounds: what its rounds count, if it interferes at chosen moments.
     """
 
     name: str
     function: str
     promise: str
     modules: tuple[str, ...]
+    rounds: str = ""
 
     def load(self) -> Callable[..., Finding]:
         """The function itself."""
@@ -74,18 +76,21 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "killed_writers",
             "what was acknowledged is there, and of each batch all or nothing",
             _CRASHES,
+            "kills of a writer",
         ),
         TrialDefinition(
             "crashed server",
             "crashed_server",
             "what was acknowledged is there once, and of each batch all or nothing",
             _CRASHES,
+            "kills of the server",
         ),
         TrialDefinition(
             "cut connections",
             "cut_connections",
             "each call returns or raises, and took effect wholly and once, or, if it raised, not at all",
             (*_WIRE, "trials/_cuts.py"),
+            "of 3 moments of each message on the wire",
         ),
     )
 }
