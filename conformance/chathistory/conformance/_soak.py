@@ -23,7 +23,16 @@ from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._program import new_token
 from chathistory.conformance.checks.durability import needs_processes
-from chathistory.conformance.linearizability import Call, EventHistory, Undecided, Violation, check, render_text
+from chathistory.conformance.linearizability import (
+    Call,
+    EventHistory,
+    Undecided,
+    Violation,
+    Weaken,
+    check,
+    render_text,
+)
+from chathistory.conformance.trials._finding import loops_over_batches
 from chathistory.conformance.trials._proxy import Proxy
 from chathistory.conformance.trials._writers import Call as NotedCall
 from chathistory.conformance.trials._writers import Nursery, Worker, factory_elsewhere, nursery_of
@@ -121,6 +130,7 @@ class _Soak:
 
     def __init__(self, backend: Backend, settings: SoakSettings, nursery: Nursery, tally: Tally) -> None:
         self._backend, self._settings, self._nursery, self._tally = backend, settings, nursery, tally
+        self._loops = loops_over_batches(backend.get_session_history(new_token().text))
         self._chance = random.Random(settings.seed)  # noqa: S311 -- no secret
 
     def round(self) -> list[Call]:
@@ -247,7 +257,7 @@ class _Soak:
         tally.operations += len(calls)
         tally.acknowledged += sum(len(call.added) for call in calls if call.acknowledged)
         tally.unknown += sum(call.unknown for call in calls)
-        verdict = check(EventHistory(calls))
+        verdict = check(EventHistory(calls), weaken=Weaken(batches_atomic=not self._loops))
         if isinstance(verdict, Undecided):
             tally.undecided += 1
         elif isinstance(verdict, Violation):

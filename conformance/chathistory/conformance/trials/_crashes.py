@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance.trials._finding import Finding
+from chathistory.conformance.trials._finding import Finding, loops_over_batches
 from chathistory.conformance.trials._writers import SECONDS_TO_START, Call, Worker, factory_elsewhere, nursery_of
 
 _SIZES = (1, 3, 2, 5, 4)
@@ -49,7 +49,7 @@ def killed_writers(backend: Any, *, mode: str, seed: int, rounds: int, target: s
     with nursery_of(_factory(backend, target)) as nursery, Caller(backend, mode) as caller:
         for number in range(rounds):
             session_id = f"{uuid.uuid4().hex}-killed"
-            sizes = [_SIZES[(number + add) % len(_SIZES)] for add in range(_ADDS_OF_A_WRITER)]
+            sizes = caller.sizes(session_id, number)
             writer = nursery.start(session_id, sizes, name="w", mode=mode)
             if not writer.wait_for(lambda known: any(call.ended for call in known), SECONDS_TO_START):
                 return Finding("the first add of a process did not return", calls)
@@ -68,7 +68,7 @@ def crashed_server(backend: Any, *, mode: str, seed: int, rounds: int, target: s
     with nursery_of(_factory(backend, target)) as nursery, Caller(backend, mode) as caller:
         for number in range(rounds):
             session_id = f"{uuid.uuid4().hex}-crashed"
-            sizes = [_SIZES[(number + add) % len(_SIZES)] for add in range(_ADDS_OF_A_WRITER)]
+            sizes = caller.sizes(session_id, number)
             writer = nursery.start(session_id, sizes, name="w", mode=mode, pause=0.02)
             if not writer.wait_for(lambda known: any(call.ended for call in known), SECONDS_TO_START):
                 return Finding("the first add of a process did not return", calls)
@@ -153,6 +153,12 @@ class Caller:
         if self._loop is not None:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
+
+    def sizes(self, session_id: str, number: int) -> list[int]:
+        """The sizes of the batches that a writer adds, in a different order each time."""
+        if loops_over_batches(self._opens(session_id)):
+            return [1] * _ADDS_OF_A_WRITER
+        return [_SIZES[(number + add) % len(_SIZES)] for add in range(_ADDS_OF_A_WRITER)]
 
     def add(self, session_id: str, contents: Sequence[str]) -> None:
         """Add a batch."""

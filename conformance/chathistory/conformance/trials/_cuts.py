@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance.trials._finding import Finding
+from chathistory.conformance.trials._finding import Finding, loops_over_batches
 from chathistory.conformance.trials._proxy import Proxy
 
 _CALLS = ("add", "read", "clear")
@@ -49,10 +49,12 @@ class _Cuts:
         self, proxy: Proxy, through: Callable[[str], Any], past: Callable[[str], Any], caller: _Caller
     ) -> None:
         self._proxy, self._through, self._past, self._caller = proxy, through, past, caller
+        self._batch = ["m1", "m2"]
 
     def messages_of(self, call: str) -> int:
         """How many messages pass on the wire for a call that is not cut."""
         history, _ = self._prepared()
+        self._batch = ["m1"] if loops_over_batches(history) else ["m1", "m2"]
         before = self._proxy.settled()
         self._made(history, call)
         return min(self._proxy.settled().since(before).messages, _MOST_MESSAGES)
@@ -76,7 +78,7 @@ class _Cuts:
         seen = self._seen(session_id)
         if isinstance(seen, str):
             return f"after {where} the session can't be read: {seen}"
-        problem = wrong_after_cut(call, outcome, after, seen)
+        problem = wrong_after_cut(call, outcome, after, seen, self._batch)
         return None if problem is None else f"{where} {problem}"
 
     def _prepared(self) -> tuple[Any, str]:
@@ -101,7 +103,7 @@ class _Cuts:
             return error
 
     def _made(self, history: Any, call: str) -> Any:
-        contents = {"prepare": ["m0"], "add": ["m1", "m2"], "add again": ["m3"]}.get(call)
+        contents = {"prepare": ["m0"], "add": self._batch, "add again": ["m3"]}.get(call)
         return self._caller.call(history, call if contents is None else "add", contents or [])
 
     def _seen(self, session_id: str) -> Sequence[str] | str:
@@ -113,7 +115,9 @@ class _Cuts:
         return "no answer" if isinstance(read, _Hung) else read
 
 
-def wrong_after_cut(call: str, outcome: Any, after: Any, seen: Sequence[str]) -> str | None:
+def wrong_after_cut(
+    call: str, outcome: Any, after: Any, seen: Sequence[str], batch: Sequence[str] = ("m1", "m2")
+) -> str | None:
     """What is wrong with a session that held m0, after a cut call and an add of m3, or None."""
     raised = isinstance(outcome, Exception)
     did = f"raised {type(outcome).__name__}" if raised else "returned"
@@ -122,16 +126,16 @@ def wrong_after_cut(call: str, outcome: Any, after: Any, seen: Sequence[str]) ->
         return f"returned {list(outcome)} where the session holds ['m0']"
     if repeated := next((content for content in seen if list(seen).count(content) > 1), None):
         return f"{did}, and {repeated} was stored twice{shown}"
-    wanted = {"add": ["m0", "m1", "m2"], "read": ["m0"], "clear": []}[call]
+    wanted = {"add": ["m0", *batch], "read": ["m0"], "clear": []}[call]
     possible = [wanted] if not raised or call == "read" else [wanted, ["m0"]]
     allowed = [_with(start, added) for start in possible for added in ([["m3"]] if _is_done(after) else [["m3"], []])]
     if raised and call == "add":
-        allowed += [["m0", "m3", "m1", "m2"]]  # the answer was lost, and it took effect later
+        allowed += [["m0", "m3", *batch]]  # the answer was lost, and it took effect later
     if raised and call == "clear":
         allowed += [[]]
     if list(seen) in allowed:
         return None
-    if ("m1" in seen) != ("m2" in seen):
+    if 0 < sum(content in seen for content in batch) < len(batch):
         return f"{did}, and left a part of its batch{shown}"
     if not raised and call == "add" and "m1" not in seen:
         return f"returned, but stored nothing{shown}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.chat_history import BaseChatMessageHistory
 
 
 @dataclass
@@ -11,3 +14,8 @@ class Finding:
 
     problem: str | None
     calls: int
+
+
+def loops_over_batches(history: Any) -> bool:
+    """Whether it has only `add_message`: then its batches can't be whole, which is left to ATM-1 to ATM-3."""
+    return type(history).add_messages is BaseChatMessageHistory.add_messages
