@@ -387,12 +387,19 @@ def test_an_enumeration_of_texts_is_its_text(opened: Opened) -> None:
     assert opened(Session.FIRST).key == "message_store:first"
 
 
-def test_the_client_of_langchain_community_is_still_there(opened: Opened) -> None:
-    """`redis_client` reaches the same server."""
+def test_the_client_of_langchain_community_is_still_there(server: Server, opened: Opened, client: Any) -> None:
+    """`redis_client` reaches the same server; it is closed with the last handle."""
     history = opened()
     history.add_messages(humans("a"))
     assert history.redis_client.llen(history.key) == 1
     assert history.redis_client is opened().redis_client
+    theirs = RedisChatMessageHistory("s", f"{server.url}?client_name=theirs")
+    theirs.redis_client.ping()
+    assert any(each["name"] == "theirs" for each in client.client_list())
+    theirs.close()
+    until(lambda: not any(each["name"] == "theirs" for each in client.client_list()))
+    with pytest.raises(StoreError, match="this handle is closed"):
+        _ = theirs.redis_client
 
 
 def test_making_a_handle_gives_no_warning(server: Server) -> None:

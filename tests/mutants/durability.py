@@ -210,7 +210,7 @@ sends_one_by_one_under_a_lease = Mutant(
 class _Forgetful(ToyServer):
     """Writes to the disk now and then."""
 
-    every = 5
+    every = 7
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,8 +258,8 @@ def _server_mutant(
 keeps_all_in_memory = _server_mutant(
     "keeps_all_in_memory", _MemoryOnly, "stateful", "Unlogged tables, or a server without persistence.", 2
 )
-syncs_every_fifth_write = _server_mutant(
-    "syncs_every_fifth_write", _Forgetful, "stateful", "synchronous_commit off, or appendfsync no.", 2
+syncs_every_seventh_write = _server_mutant(
+    "syncs_every_seventh_write", _Forgetful, "stateful", "synchronous_commit off, or appendfsync no.", 2
 )
 syncs_after_10_ms = _server_mutant(
     "syncs_after_10_ms", _Slow, "timing", "A write concern that does not wait for the log."

@@ -11,21 +11,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_to_json
-from chathistory.conformance._program import Add, Program, Read, Trial, in_mode
+from chathistory.conformance._program import Add, Mode, Open, Program, Read, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
-from chathistory.conformance._script import script_of
+from chathistory.conformance._script import Expectation, script_of
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance._trials import TRIALS
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.conformance.checks.bounds import in_units_of
 from chathistory.reference import Clause, clause
+
+CLAUSE_OF_THE_DEAD = "ERR-3"
+"""The clause of a backend that answers nobody any more after something has raised."""
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
@@ -52,8 +56,11 @@ class _Tally:
     gave_up: bool = False
     cut: str = ""
     sample: str = ""
+    suspect: Program | None = None
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, program: Program, outcome: Outcome) -> None:
+        if outcome.refused or (outcome.divergence is not None and self.suspect is None):
+            self.suspect = program
         self.programs += 1
         self.operations += outcome.operations
         self.judged += outcome.judged
@@ -69,7 +76,11 @@ class _Violation:
 
 
 def examine(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult:
-    """Check one clause: every program it holds for certain, then drawn ones, until one fails."""
+    """Check one clause: every program it holds for certain, then drawn ones, until one fails.
+
+    If the backend answers nobody any more at the end, the result is not this clause's but that of ERR-3: then no
+    program could have been blamed for anything, since what it is compared with fails, too.
+    """
     rule = clause(clause_id)
     began = time.monotonic()
     checks, reason = _applicable(subject, rule)
@@ -78,6 +89,8 @@ def examine(subject: Subject, clause_id: str, configuration: Configuration) -> C
     tally = _Tally()
     with _quiet():
         violation = next(filter(None, (_search(subject, check, configuration, tally) for check in checks)), None)
+        if violation is None and (dead := _dead(subject, checks[0], configuration, tally)):
+            rule, violation = clause(CLAUSE_OF_THE_DEAD), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
 
@@ -132,11 +145,33 @@ def _runs_async(subject: Subject, check: Check) -> bool:
 def _search(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
     if check.probe is not None:
         shown, outcome = check.probe(subject.backend, configuration.timeout)
-        tally.count(outcome)
+        tally.count(shown, outcome)
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
     found = search.run_cases() or search.run_draws()
     return search.make_small(*found) if found else None
+
+
+def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
+    """The violation of a backend that, since something raised, answers nobody."""
+    if tally.suspect is None or tally.gave_up:
+        return None
+    try:
+        pass_smoke_gate(subject.backend, timeout=max(configuration.timeout, _SECONDS_TO_ANSWER))
+    except BackendError as error:
+        mode: Mode = "async" if check.modes == {"async"} or _runs_async(subject, check) else "sync"
+        handle = 1 + max((step.handle for step in tally.suspect.steps if isinstance(step, Open)), default=0)
+        greeting = HumanMessage(content="m1")
+        program = Program((*tally.suspect.steps, Open(handle, "{run}-z"), Add(handle, (greeting,), mode=mode)))
+        divergence = Divergence(
+            len(program.steps) - 1,
+            "the message is stored",
+            str(error),
+            "Since an earlier step the backend answers nobody, on any session, through any handle.",
+            Expectation(kind="returns", may_raise=frozenset(range(len(tally.suspect.steps)))),
+        )
+        return _Violation(check, program, divergence)
+    return None
 
 
 @dataclass(slots=True)
@@ -261,14 +296,14 @@ class _Search:
 
     def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
         outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
-        self.tally.count(outcome)
+        self.tally.count(program, outcome)
         return outcome
 
     def _run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
         program = in_mode(program, "async") if self._is_async() else program
         outcome = self.check.run(self.subject.backend, program, lens, timeout, self.check.baseline)
-        self.tally.count(outcome)
+        self.tally.count(program, outcome)
         return outcome
 
     def _is_to_blame(self, program: Program, timeout: float, shrinking: bool) -> bool:

@@ -6,13 +6,13 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._errors import BackendError, UsageError
-from chathistory.conformance._examine import examine, examine_again, is_hanging
+from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
     ClauseFinished,
@@ -120,6 +120,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     stopped: str = ""
+    dead: ClauseResult | None = None
 
     def run(self) -> Report:
         backend = self.subject.backend
@@ -139,13 +140,25 @@ class _Run:
 
     def _run_clause(self, rule: Clause) -> None:
         self.listener(ClauseStarted(rule.id))
-        if self.stopped:
+        if rule.id == CLAUSE_OF_THE_DEAD and self.dead is not None:
+            result = self.dead
+        elif self.stopped:
             result = ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
         else:
             result = examine(self.subject, rule.id, self.configuration)
+            if result.id != rule.id:
+                result = self._died(rule, result)
             self._see_whether_it_still_answers(result)
         self.results.append(result)
         self.listener(ClauseFinished(result))
+
+    def _died(self, rule: Clause, result: ClauseResult) -> ClauseResult:
+        """What becomes of the clause during which the backend ceased to answer, which is another one's fault."""
+        self.stopped = f"the backend has answered nobody since {rule.id}; see {result.id}"
+        if result.id not in [later.id for later in self.chosen[len(self.results) + 1 :]]:
+            return replace(result, id=rule.id, level=rule.level)
+        self.dead = result
+        return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
 
     def _see_whether_it_still_answers(self, result: ClauseResult) -> None:
         """After a hanging call, go on only if the backend answers."""

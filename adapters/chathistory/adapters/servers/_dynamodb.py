@@ -110,7 +110,7 @@ def _ask(url: str) -> None:
 
 def _ministack_command() -> list[str]:
     python = _ministack_environment() / ("Scripts" if os.name == "nt" else "bin") / "python"
-    return [str(python), "-m", "hypercorn", "ministack.app:app", "--bind", "127.0.0.1:{port}"]
+    return [str(python), "-m", "hypercorn", "ministack.app:app", "--workers", "0", "--bind", "127.0.0.1:{port}"]
 
 
 def _ministack_environment() -> Path:

@@ -215,6 +215,7 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _watcher.kill_group(process.pid)
         self._watch.close()
 
 

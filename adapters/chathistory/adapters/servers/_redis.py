@@ -193,6 +193,9 @@ def _answering(url: str) -> Server:
 
 
 def _version(url: str) -> str:
+    """The version of a server that has read all its data."""
+    if "loading:1" in _ask(url, "INFO", "persistence"):
+        raise _NotYetError("it is still reading its data")
     told = _ask(url, "INFO", "server")
     for line in told.splitlines():
         if line.startswith("redis_version:"):

@@ -38,10 +38,18 @@ def began(pid: int) -> str:
         return ""
 
 
-def _clear_up(told: dict[str, Any]) -> None:
+def kill_group(leader: int) -> None:
+    """Kill a server and the processes that it has started, though it be dead itself; its number is not reused then."""
     with contextlib.suppress(OSError):
-        if "kill" in told and began(told["kill"]) == told["began"]:
-            os.kill(told["kill"], signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(leader, signal.SIGKILL)
+        else:
+            os.kill(leader, signal.SIGTERM)
+
+
+def _clear_up(told: dict[str, Any]) -> None:
+    if "kill" in told and began(told["kill"]) in ("", told["began"]):
+        kill_group(told["kill"])
     if "remove" in told:
         shutil.rmtree(told["remove"], ignore_errors=True)
     if "container" in told:

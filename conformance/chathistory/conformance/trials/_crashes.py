@@ -15,7 +15,7 @@ from chathistory.conformance.trials._finding import Finding, loops_over_batches
 from chathistory.conformance.trials._writers import SECONDS_TO_START, Call, Worker, factory_elsewhere, nursery_of
 
 _SIZES = (1, 3, 2, 5, 4)
-_ADDS_OF_A_WRITER = 400
+_ADDS_OF_A_WRITER = 1_500
 _ADDS_BEFORE_A_KILL = 0.02
 
 
@@ -151,6 +151,7 @@ class Caller:
 
     def __exit__(self, *_: object) -> None:
         if self._loop is not None:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 

@@ -39,7 +39,22 @@ def cut_connections(backend: Any, *, mode: str, rounds: int, seed: int = 0, **_:
                     for moment in _MOMENTS[:rounds]:
                         if problem := trial.problem_of(call, message, moment):
                             return Finding(problem, caller.calls)
-        return Finding(None, caller.calls)
+        return Finding(_problem_of_first_calls(wire, proxy, backend, caller, rounds), caller.calls)
+
+
+def _problem_of_first_calls(wire: Any, proxy: Proxy, backend: Any, caller: _Caller, rounds: int) -> str | None:
+    """What is wrong after a cut of the first add of all, for which connections are opened, or None."""
+    most, message = 1, 0
+    while (message := message + 1) <= most:
+        for moment in _MOMENTS[:rounds]:
+            with wire.connect(proxy.host, proxy.port) as get_session_history:
+                before = proxy.settled()
+                trial = _Cuts(proxy, get_session_history, backend.get_session_history, caller)
+                if problem := trial.problem_of("first add", message, moment):
+                    return problem
+                # After a cut more messages pass, for another try; those of the first are among them.
+                most = max(most, min(proxy.settled().since(before).messages, _MOST_MESSAGES))
+    return None
 
 
 class _Cuts:
@@ -62,7 +77,7 @@ class _Cuts:
     def problem_of(self, call: str, message: int, moment: str) -> str | None:
         """What is wrong after a cut, in words, or None."""
         try:
-            history, session_id = self._prepared()
+            history, session_id = self._unused() if call == "first add" else self._prepared()
         except Exception as error:  # noqa: BLE001 -- what is raised is what is looked for
             return f"after earlier cuts no new handle works any more: {_text(error)}"
         self._proxy.cut_at(message, moment)
@@ -80,6 +95,13 @@ class _Cuts:
             return f"after {where} the session can't be read: {seen}"
         problem = wrong_after_cut(call, outcome, after, seen, self._batch)
         return None if problem is None else f"{where} {problem}"
+
+    def _unused(self) -> tuple[Any, str]:
+        """A handle without a connection, on a session that holds nothing."""
+        session_id = f"{uuid.uuid4().hex}-first"
+        history = self._through(session_id)
+        self._batch = ["m1"] if loops_over_batches(history) else ["m1", "m2"]
+        return history, session_id
 
     def _prepared(self) -> tuple[Any, str]:
         """A handle with a connection, on a session that holds one message."""
@@ -103,7 +125,7 @@ class _Cuts:
             return error
 
     def _made(self, history: Any, call: str) -> Any:
-        contents = {"prepare": ["m0"], "add": self._batch, "add again": ["m3"]}.get(call)
+        contents = {"prepare": ["m0"], "add": self._batch, "first add": self._batch, "add again": ["m3"]}.get(call)
         return self._caller.call(history, call if contents is None else "add", contents or [])
 
     def _seen(self, session_id: str) -> Sequence[str] | str:
@@ -126,11 +148,13 @@ def wrong_after_cut(
         return f"returned {list(outcome)} where the session holds ['m0']"
     if repeated := next((content for content in seen if list(seen).count(content) > 1), None):
         return f"{did}, and {repeated} was stored twice{shown}"
-    wanted = {"add": ["m0", *batch], "read": ["m0"], "clear": []}[call]
-    possible = [wanted] if not raised or call == "read" else [wanted, ["m0"]]
+    before = [] if call == "first add" else ["m0"]
+    call = call.removeprefix("first ")
+    wanted = {"add": [*before, *batch], "read": before, "clear": []}[call]
+    possible = [wanted] if not raised or call == "read" else [wanted, before]
     allowed = [_with(start, added) for start in possible for added in ([["m3"]] if _is_done(after) else [["m3"], []])]
     if raised and call == "add":
-        allowed += [["m0", "m3", *batch]]  # the answer was lost, and it took effect later
+        allowed += [[*before, "m3", *batch]]  # the answer was lost, and it took effect later
     if raised and call == "clear":
         allowed += [[]]
     if list(seen) in allowed:
@@ -174,6 +198,7 @@ class _Caller:
 
     def __exit__(self, *_: object) -> None:
         if self._loop is not None:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
