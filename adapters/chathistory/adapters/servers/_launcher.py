@@ -6,7 +6,6 @@ Python there.
 
 import ctypes
 import os
-import pwd
 import signal
 import sys
 
@@ -17,6 +16,8 @@ def main() -> None:
     """Take the user's id, ask to be killed with the parent, and become the command."""
     parent, user, *command = sys.argv[1:]
     if user:
+        import pwd  # not on every system, and only needed here
+
         account = pwd.getpwnam(user)
         os.setgroups([])
         os.setgid(account.pw_gid)

@@ -157,12 +157,14 @@ class Nursery:
             "libraries": [name for name in _LIBRARIES if name in sys.modules],
         }
         program = f"from __future__ import annotations\n{inspect.getsource(_nursery)}\n_nursery()\n"
-        self._process = subprocess.Popen(  # noqa: S603 -- the interpreter and a function of this file
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with self._words().open("wb") as words:
+            self._process = subprocess.Popen(  # noqa: S603 -- the interpreter and a function of this file
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                start_new_session=True,
+            )
         self.ask(wanted)
 
     def start(self, session_id: str, calls: Sequence[Any], *, name: str, mode: str = "sync", **more: Any) -> Worker:
@@ -207,13 +209,21 @@ class Nursery:
         pipe, answers = self._process.stdin, self._process.stdout
         assert pipe is not None  # noqa: S101 -- for the type checker
         assert answers is not None  # noqa: S101 -- likewise
-        pipe.write(json.dumps(what).encode() + b"\n")
-        pipe.flush()
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(json.dumps(what).encode() + b"\n")
+            pipe.flush()
         answer = answers.readline()
         if not answer:
-            raise RuntimeError("the process of the workers ended by itself")
+            words = self._words().read_text("utf-8", "replace").strip().splitlines()
+            raise RuntimeError(
+                f"the process of the workers ended by itself: {words[-1] if words else 'no reason given'}"
+            )
         told: dict[str, Any] = json.loads(answer)
         return told
+
+    def _words(self) -> Path:
+        """The file that takes what it prints."""
+        return self._folder / "words"
 
     def close(self) -> None:
         """End it, and all its workers."""
