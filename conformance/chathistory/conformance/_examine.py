@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from langchain_core.messages import HumanMessage
 
+from chathistory.conformance._backend import Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
-from chathistory.conformance._portable import program_to_json
+from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Add, Mode, Open, Program, Read, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
-from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
+from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Effort
 from chathistory.conformance._script import Expectation, script_of
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance._subject import Subject, pass_smoke_gate
@@ -30,6 +31,13 @@ from chathistory.reference import Clause, clause
 
 CLAUSE_OF_THE_DEAD = "ERR-3"
 """The clause of a backend that answers nobody any more after something has raised."""
+
+# Stores whose every call goes over HTTP get fewer of them, or a run would take many minutes.
+_CASES_OF_SLOW_STORES: Mapping[Effort, int] = {"quick": 4, "full": 20, "thorough": 1_000_000}
+_HURRY_OF_SLOW_STORES = 20.0
+
+_RUNS_OF_A_WITNESS = 3
+_PINNED = "a pinned witness"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
@@ -56,6 +64,7 @@ class _Tally:
     gave_up: bool = False
     cut: str = ""
     sample: str = ""
+    chosen: str = ""
     suspect: Program | None = None
 
     def count(self, program: Program, outcome: Outcome) -> None:
@@ -86,6 +95,8 @@ def examine(subject: Subject, clause_id: str, configuration: Configuration) -> C
     checks, reason = _applicable(subject, rule)
     if not checks:
         return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
+    if known := _by_witness(subject, rule, checks, configuration, began):
+        return known
     tally = _Tally()
     with _quiet():
         violation = next(filter(None, (_search(subject, check, configuration, tally) for check in checks)), None)
@@ -102,14 +113,51 @@ def examine_again(
     check = next((check for check in checks_of(clause_id) if check.name == check_name), None)
     if check is None:
         raise LookupError(f"{clause_id} has no check named {check_name!r} in this version")
+    shown, outcome = _run_again(subject, check, recorded, timeout)
+    if outcome.divergence is None:
+        return None
+    return _counterexample(subject, clause(clause_id), _Violation(check, shown, outcome.divergence))
+
+
+def _run_again(subject: Subject, check: Check, recorded: Program, timeout: float) -> tuple[Program, Outcome]:
+    """What a recorded program, or the probe that recorded it, shows now."""
     with _quiet():
         if check.probe is not None:
-            recorded, outcome = check.probe(subject.backend, timeout)
-        else:
-            outcome = check.run(subject.backend, recorded, check.lens, timeout, False)
-        if outcome.divergence is None:
-            return None
-        return _counterexample(subject, clause(clause_id), _Violation(check, recorded, outcome.divergence))
+            return check.probe(subject.backend, timeout)
+        return recorded, check.run(subject.backend, recorded, check.lens, timeout, False)
+
+
+def _by_witness(
+    subject: Subject, rule: Clause, checks: list[Check], configuration: Configuration, began: float
+) -> ClauseResult | None:
+    """The result of a clause whose deviation has a witness, without a search.
+
+    None without a witness, and where it tells nothing: its check can't be run on this backend, or no answer
+    could be judged. What passes is run a few times, since what depends on chance fails at times only.
+    """
+    deviation = _deviation_from(subject, rule)
+    if deviation is None or deviation.witness is None:
+        return None
+    name = deviation.witness.get("check")
+    check = next((check for check in checks if check.name == name), None)
+    if check is None:
+        return None
+    recorded = program_from_json(deviation.witness)
+    tally = _Tally()
+    for _ in range(_RUNS_OF_A_WITNESS):
+        shown, outcome = _run_again(subject, check, recorded, configuration.timeout)
+        tally.count(shown, outcome)
+        if outcome.divergence is not None:
+            found = _counterexample(subject, rule, _Violation(check, shown, outcome.divergence, _PINNED))
+            return _result(subject, rule, found, tally, time.monotonic() - began)
+    if tally.judged == 0:
+        return None
+    return replace(_result(subject, rule, None, tally, time.monotonic() - began), reason=_passes_now(deviation))
+
+
+def _passes_now(deviation: Deviation) -> str:
+    place = f" of {deviation.source}" if deviation.source else ""
+    return f"declared ({deviation.remark}), but its recorded counterexample passes now; remove the entry{place}"
 
 
 @contextmanager
@@ -183,7 +231,7 @@ class _Search:
 
     def run_cases(self) -> tuple[Program, Divergence] | None:
         """The first of the certain programs that fails through this clause's fault."""
-        for case in self.check.cases(self.configuration.effort):
+        for case in self._cases():
             program = self._prepared(case)
             self._note_sample(program)
             if divergence := self._fails(program):
@@ -191,6 +239,16 @@ class _Search:
             if self.tally.gave_up:
                 break
         return None
+
+    def _cases(self) -> Iterable[Program]:
+        """Its cases; of a slow store, so many of them, evenly chosen, that the run ends in good time."""
+        cases = list(self.check.cases(self.configuration.effort))
+        most = _CASES_OF_SLOW_STORES[self.configuration.effort]
+        if not self.subject.is_slow or len(cases) <= most:
+            return cases
+        latency = f"{self.subject.latency * 1000:.0f} ms"
+        self.tally.chosen = f"an add takes {latency}: of the programs that every run holds, a sample was run"
+        return [cases[round(number * (len(cases) - 1) / (most - 1))] for number in range(most)]
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -202,7 +260,8 @@ class _Search:
         """The first drawn program that fails through this clause's fault."""
         if self.check.draws is None or self.configuration.examples < 1 or self.tally.gave_up:
             return None
-        deadline = time.monotonic() + self.configuration.clause_seconds
+        seconds = self.configuration.clause_seconds / (_HURRY_OF_SLOW_STORES if self.subject.is_slow else 1)
+        deadline = time.monotonic() + seconds
         drawn = 0
 
         @seed(self.configuration.seed + zlib.crc32(self.check.name.encode()))
@@ -220,7 +279,7 @@ class _Search:
             if time.monotonic() > deadline:
                 self.tally.cut = (
                     f"drawing was cut after {drawn} of {self.configuration.examples} programs, "
-                    f"when {self.configuration.clause_seconds:g} s were used up"
+                    f"when {seconds:g} s were used up"
                 )
                 return
             drawn += 1
@@ -348,13 +407,14 @@ def _counterexample(subject: Subject, rule: Clause, violation: _Violation) -> Co
         explanation=divergence.explanation,
         script=script,
         search=violation.search,
+        timeline_svg=divergence.timeline_svg,
     )
 
 
 def _result(
     subject: Subject, rule: Clause, counterexample: Counterexample | None, tally: _Tally, seconds: float
 ) -> ClauseResult:
-    deviation = next((item for item in subject.backend.deviations if item.clause == rule.id), None)
+    deviation = _deviation_from(subject, rule)
     result = ClauseResult(
         id=rule.id,
         level=rule.level,
@@ -367,15 +427,24 @@ def _result(
     )
     if counterexample is not None:
         if deviation is not None:
-            return replace(result, outcome="declared", reason=deviation.reason)
+            return replace(result, outcome="declared", reason=deviation.remark)
         return replace(result, outcome="failed" if rule.level == "MUST" else "warned")
     if tally.gave_up:
         return replace(result, outcome="undecided", reason="a call did not return after a refusal; see ERR-3")
     if tally.judged == 0:
         return replace(result, outcome="undecided", reason="nothing was exercised: no answer could be judged")
     if deviation is not None:
-        return replace(result, outcome="stale", reason=f"declared ({deviation.reason}), but it no longer occurs")
+        return replace(result, outcome="stale", reason=_is_gone(deviation))
     return result
+
+
+def _deviation_from(subject: Subject, rule: Clause) -> Deviation | None:
+    return next((item for item in subject.backend.deviations if item.clause == rule.id), None)
+
+
+def _is_gone(deviation: Deviation) -> str:
+    place = f"; remove the entry of {deviation.source}" if deviation.source else ""
+    return f"declared ({deviation.remark}), but it no longer occurs{place}"
 
 
 def _notes(tally: _Tally) -> Iterable[str]:
@@ -385,3 +454,5 @@ def _notes(tally: _Tally) -> Iterable[str]:
         yield tally.cut
     if tally.sample:
         yield tally.sample
+    if tally.chosen:
+        yield tally.chosen

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import time
 import warnings
 from dataclasses import dataclass
 
@@ -17,6 +19,10 @@ from chathistory.conformance._program import Mode, new_token
 from chathistory.conformance._text import error_line
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 
+_ADDS = 3
+SLOW = 0.0025
+"""Seconds from which on an add counts as slow: a few times what a local database takes, and the least of HTTP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -25,12 +31,19 @@ class Subject:
     Attributes:
         backend: the backend.
         loops_over_batches: whether it has only `add_message`, and inherits the loop of the base class.
+        latency: seconds that one add took, with everything open.
         modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
     """
 
     backend: Backend
     modes: frozenset[Mode]
     loops_over_batches: bool = False
+    latency: float = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its calls take so long that a run has to make fewer of them; no store on this machine's disk does."""
+        return self.latency >= SLOW
 
 
 def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
@@ -47,19 +60,20 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         with warnings.catch_warnings(), time_limit(timeout):
             warnings.simplefilter("ignore")
             history = _opened(backend, session_id)
-            if _answers(history):
+            latency = _answers(history)
+            if latency is not None:
                 modes.add("sync")
             elif not modes:
                 raise BackendError(f"{backend.name}: its sync calls are not implemented; claim async to check it")
             else:
-                _answer_async(history)
+                latency = _answer_async(history)
     except BackendError:
         raise
     except OperationHungError:
         raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
     except Exception as error:
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
-    return Subject(backend, frozenset(modes), inherits_the_loop(history))
+    return Subject(backend, frozenset(modes), inherits_the_loop(history), latency)
 
 
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
@@ -78,20 +92,35 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     return history
 
 
-def _answers(history: BaseChatMessageHistory) -> bool:
-    """One message in and out by sync calls; False if they are not implemented."""
+def _answers(history: BaseChatMessageHistory) -> float | None:
+    """One message in and out by sync calls, and how long an add takes; None if they are not implemented."""
     try:
         history.add_messages([HumanMessage(content="smoke")])
         _ = history.messages
     except NotImplementedError:
-        return False
-    return True
+        return None
+    times = [time.monotonic()]
+    for _ in range(_ADDS):
+        history.add_messages([HumanMessage(content="smoke")])
+        times.append(time.monotonic())
+    return _shortest(times)
 
 
-def _answer_async(history: BaseChatMessageHistory) -> None:
+def _answer_async(history: BaseChatMessageHistory) -> float:
+    """One message in and out by async calls, and how long an add takes."""
     loop = EventLoop()
     try:
         loop.run(history.aadd_messages([HumanMessage(content="smoke")]))
         loop.run(history.aget_messages())
+        times = [time.monotonic()]
+        for _ in range(_ADDS):
+            loop.run(history.aadd_messages([HumanMessage(content="smoke")]))
+            times.append(time.monotonic())
     finally:
         loop.renew()
+    return _shortest(times)
+
+
+def _shortest(times: list[float]) -> float:
+    """The shortest of the times between these moments: a busy machine only makes the others longer."""
+    return min(after - before for before, after in itertools.pairwise(times))
