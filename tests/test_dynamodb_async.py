@@ -187,15 +187,17 @@ def test_a_cancelled_call_does_not_go_on_trying() -> None:
 def test_a_lost_answer_of_an_async_add_is_no_second_application() -> None:
     """The same steps as in sync calls."""
     with meddled(new_table()) as (table, client):
-        losses = iter([ConnectionClosedError(endpoint_url=table.url)])
+        losses = iter([None, ConnectionClosedError(endpoint_url=table.url)])
 
         def lose(method: str, _arguments: dict[str, Any], _answer: Any) -> None:
             if method == "update_item" and (loss := next(losses, None)):
                 raise loss
 
         client.after = lose
-        asyncio.run(table.open().aadd_messages(humans("a")))
-        assert texts(table.open()) == ["a"]
+        history = table.open()
+        history.messages = humans("a")
+        asyncio.run(history.aadd_messages(humans("b")))
+        assert texts(table.open()) == ["a", "b"]
 
 
 # Event loops and clients.

@@ -129,6 +129,7 @@ def test_a_lost_answer_is_never_a_second_application(
     table, client = meddler
     history = table.open()
     history.add_messages(humans("a"))
+    assert texts(history) == ["a"]
     failing(client, failure, times=1, method="update_item", after=after)
     history.add_messages(humans("b"))
     failing(client, failure, times=1, method="get_item", after=after)
@@ -155,12 +156,35 @@ def test_a_connection_that_stays_lost_is_raised_as_such(meddler: tuple[Table, Me
         with pytest.raises(StoreError, match=r"session 's'"):
             call()
     failing(client, ConnectionClosedError(endpoint_url=URL), times=1_000, method="update_item", after=True)
-    with pytest.raises(StoreError, match="whether it was carried out is not known"):
+    with pytest.raises(StoreError, match="whether it was carried out is not known, so read before trying again"):
         table.open().add_messages(humans("a"))
     failing(client, ConnectTimeoutError(endpoint_url=URL), times=1_000)
     with pytest.raises(StoreError) as raised:
         table.open().add_messages(humans("a"))
     assert "not known" not in str(raised.value)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_add_that_may_have_been_cleared_is_not_added_again(
+    meddler: tuple[Table, Meddler], hasty: None, is_known: bool
+) -> None:
+    """It was there, its answer was lost, and somebody cleared the session: that it comes back nobody wants."""
+    table, client = meddler
+    history = table.open()
+    history.add_messages(humans("a"))
+    if is_known:
+        assert texts(history) == ["a"]
+
+    def lose(method: str, _arguments: dict[str, Any], _answer: Any) -> None:
+        client.after = lambda _method, _arguments, _answer: None
+        table.open().clear()
+        table.open().add_messages(humans("c"))
+        raise ConnectionClosedError(endpoint_url=URL)
+
+    client.after = lose
+    with pytest.raises(StoreError, match="not known"):
+        history.add_messages(humans("b"))
+    assert texts(history) == ["c"]
 
 
 def test_a_clear_whose_answer_was_lost_takes_nothing_that_came_after(
@@ -250,7 +274,7 @@ def test_errors_carry_no_credentials(meddler: tuple[Table, Meddler]) -> None:
 
 
 def test_a_missing_table_and_a_wrong_key_say_what_to_do(table: Table) -> None:
-    """The old class logs the first and goes on."""
+    """In one line, with the session."""
     missing = Table("no-such-table", table.url, table.session)
     calls = [
         lambda: missing.open().messages,

@@ -75,6 +75,7 @@ class World:
     time: float = 0.0
     calls: list[Call] = field(default_factory=list)
     late: list[Request] = field(default_factory=list)
+    handles: dict[int, _session.Knowledge] = field(default_factory=dict)
     count: int = 0
 
     @property
@@ -90,10 +91,11 @@ class World:
             added = tuple(f"m{self.count + number}" for number in range(size))
             self.count += size
         batch = encode_batch(humans(*added), "s")
+        knowledge = self.handles.setdefault(process, _session.Knowledge())
         begun: dict[str, Callable[[], Any]] = {
-            "add": lambda: _session.add(self.settings, batch),
-            "replace": lambda: _session.replace(self.settings, batch),
-            "read": lambda: _session.read(self.settings),
+            "add": lambda: _session.add(self.settings, knowledge, batch),
+            "replace": lambda: _session.replace(self.settings, knowledge, batch),
+            "read": lambda: _session.read(self.settings, knowledge),
             "clear": lambda: _session.clear(self.settings),
         }
         self.time += 1
@@ -220,6 +222,7 @@ def test_lost_and_late_requests_lose_and_repeat_nothing(table: Table, seed: int)
     world.run(ADDS_AND_READS)
     assert judged(world) == ""
     assert set(world.acknowledged) <= set(world.end)
+    assert len(world.acknowledged) > 0
     assert len(world.end) == len(set(world.end))
 
 
@@ -228,6 +231,14 @@ def test_lost_answers_of_clears_and_assignments_undo_nothing(table: Table, seed:
     """Each took effect once: nothing that came after it is gone."""
     faults = ("lost", "answer lost", "throttled", "late")
     world = World(table, drawing(seed), faults=faults, fragile=("read", "replace", "clear"))
+    world.run(EVERYTHING)
+    assert judged(world) == ""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lost_answers_bring_back_nothing_that_was_cleared(table: Table, seed: int) -> None:
+    """An add that may have been there, and have been cleared since, is not added again."""
+    world = World(table, drawing(seed), faults=("lost", "answer lost", "throttled"))
     world.run(EVERYTHING)
     assert judged(world) == ""
 

@@ -168,6 +168,9 @@ def test_an_attribute_of_another_kind_is_not_touched(table: Table) -> None:
     history = table.open(history_messages_key="Chat")
     history.add_messages(humans("a"))
     assert (texts(history), table.head()["History"]) == (["a"], {"S": "mine"})
+    table.client.put_item(TableName=table.name, Item={**key, "expireAt": {"S": "tomorrow"}})
+    with pytest.raises(StoreError, match=r"'expireAt'.*ttl_key_name"):
+        table.open().add_messages(humans("a"))
 
 
 def test_attributes_of_others_stay(table: Table) -> None:

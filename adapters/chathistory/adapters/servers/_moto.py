@@ -1,7 +1,7 @@
 """moto's DynamoDB, one request at a time: run as a script, with the port.
 
-moto is not safe for threads (of 400 concurrent appends about 290 were kept); behind one lock it is exact. Its own server
-closes every connection after one request, which costs more than the request; this one keeps them.
+moto is not safe for threads (of 400 concurrent appends about 290 were kept); behind one lock it is exact. Its own
+server closes every connection after one request, which costs more than the request; this one keeps them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ def main() -> None:
         def do_GET(self) -> None:
             """Carry out one request, as a WSGI server does."""
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            with lock:
-                content = b"".join(application(self._environment(body), self._begin))
+            try:
+                with lock:
+                    content = b"".join(application(self._environment(body), self._begin))
+            except Exception as error:  # noqa: BLE001 -- moto has faults of its own; a server goes on
+                self._begin("500 Internal Server Error", [("Content-Type", "text/plain")])
+                content = repr(error).encode()
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
