@@ -237,7 +237,7 @@ def test_exitfirst_stops_at_the_first_failure(chathistory: Run, folder: Path) ->
         (["chek"], "No such command 'chek'"),
         (["check"], "Missing argument 'TARGET'"),
         (["check", "t", "--quik"], "No such option"),
-        (["check", "t", "--html", "r.html"], "No such option"),
+        (["check", "t", "--pdf", "r.pdf"], "No such option"),
         (["check", "t", "--quick", "--thorough"], "--quick and --thorough exclude each other"),
         (["check", "t", "--claim", "thread"], "no profile 'thread' (did you mean threads?)"),
         (["check", "t", "--clause", "ORD-33"], "no clause or family 'ORD-33'. Did you mean ORD-3?"),

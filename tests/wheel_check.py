@@ -13,6 +13,12 @@ SHIPPED = (
     "chathistory/reference/clauses.json",
     "chathistory/reference/py.typed",
     "chathistory/conformance/report.schema.json",
+    *(
+        f"chathistory/conformance/templates/{name}"
+        for name in ("matrix.html.j2", "page.css", "page.html.j2", "page.js", "parts.html.j2", "report.html.j2")
+    ),
+    "chathistory/conformance/skeleton/github.yml.template",
+    "chathistory/conformance/skeleton/history.py.template",
     "chathistory/conformance/py.typed",
     "chathistory/adapters/py.typed",
 )
@@ -23,7 +29,7 @@ assert chathistory.reference.clause("ORD-1").sentence
 history = chathistory.reference.InMemoryChatMessageHistory()
 history.add_user_message("hello")
 assert history.messages[0].content == "hello"
-extra = {"hypothesis", "pytest", "click", "rich", "aiosqlite"} & set(sys.modules)
+extra = {"hypothesis", "pytest", "click", "rich", "jinja2", "aiosqlite"} & set(sys.modules)
 assert not extra, f"imported without being asked for: {extra}"
 """
 

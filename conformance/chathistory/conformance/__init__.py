@@ -43,7 +43,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let misspelt 
         "check": "_runner",
     }
 
-    _EXTRA = {"click", "hypothesis", "pytest", "rich"}
+    _EXTRA = {"click", "hypothesis", "jinja2", "packaging", "pytest", "rich", "tomli"}
 
     def __getattr__(name):
         """Import a public name from the module that holds it, once."""
@@ -52,9 +52,10 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let misspelt 
         try:
             value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
         except ModuleNotFoundError as error:
-            if error.name not in _EXTRA:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in _EXTRA:
                 raise
-            message = f'{name} needs {error.name}: pip install "chathistory[suite]"'
+            message = f'{name} needs {missing}: pip install "chathistory[suite]"'
             raise ModuleNotFoundError(message, name=error.name) from error
         globals()[name] = value
         return value

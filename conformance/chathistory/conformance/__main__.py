@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 
-_NEEDED = frozenset({"click", "rich", "hypothesis"})
+_NEEDED = frozenset({"click", "hypothesis", "jinja2", "packaging", "rich", "tomli"})
 _GRACE = 2.0
 
 

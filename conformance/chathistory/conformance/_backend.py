@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 
-from chathistory.reference import PROFILES, Profile
+from chathistory.reference import PROFILES, Profile, clause
 
 History: TypeAlias = BaseChatMessageHistory
 SessionFactory: TypeAlias = Callable[[str], BaseChatMessageHistory]
@@ -30,15 +30,36 @@ class Deviation:
         clause: the clause's id.
         reason: why it is so, for the report.
         link: where it is tracked.
+        since: since when it is known: a date or a version.
+        versions: the versions of libraries and servers with which it occurs, as in `{"redis": ">=5,<8"}`; with
+            others the clause is held to as any other.
+        witness: a recorded counterexample, the `program` of one in a JSON report. It is replayed in place of
+            a search: while it fails, the deviation occurs.
+        source: where it was declared, for errors; `load_deviations` fills it in.
+
+    Raises:
+        ValueError: without a reason.
+        UnknownClauseError: there is no such clause.
     """
 
     clause: str
     reason: str
     link: str = ""
+    since: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    witness: Mapping[str, Any] | None = field(default=None, hash=False)
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.reason.strip():
             raise ValueError(f"the deviation from {self.clause} needs a reason")
+        object.__setattr__(self, "clause", clause(self.clause).id)
+
+    @property
+    def remark(self) -> str:
+        """The reason with what else a reader of the report should know, on one line."""
+        since = f"since {self.since}" if self.since else ""
+        return "; ".join(filter(None, (self.reason, since, self.link)))
 
 
 Connect: TypeAlias = Callable[[str, int], AbstractContextManager[SessionFactory]]

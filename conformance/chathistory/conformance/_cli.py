@@ -19,6 +19,7 @@ from chathistory.conformance import _commands
 from chathistory.conformance._commands import FAULT, INTERRUPTED, CheckRequest
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import Destinations
+from chathistory.conformance._matrix_command import MatrixRequest, run_matrix
 from chathistory.conformance._report import EFFORTS, Configuration, Effort
 from chathistory.conformance._soak import SoakSettings
 from chathistory.conformance._targets import parse_claims
@@ -93,15 +94,7 @@ def _seconds(value: str) -> float:
 
 _FILE = click.Path(path_type=Path)
 
-_CHECK_OPTIONS = (
-    click.option("--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."),
-    click.option("--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."),
-    click.option(
-        "--server",
-        metavar="WAY",
-        default="",
-        help="The store's server: embedded, docker, or a URL; ministack for dynamodb.",
-    ),
+_EFFORT_OPTIONS = (
     click.option("--quick", is_flag=True, help="Look less hard: seconds."),
     click.option("--thorough", is_flag=True, help="Look harder: for a nightly run."),
     click.option("--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."),
@@ -112,22 +105,41 @@ _CHECK_OPTIONS = (
         metavar="N",
         help="Choose the programs; 'random' draws a seed.  [0]",
     ),
-    click.option("-x", "--exitfirst", is_flag=True, help="Stop after the first clause that fails."),
     click.option("--timeout", type=_seconds, metavar="SECONDS", help="When an operation counts as hanging."),
+)
+
+_CHECK_OPTIONS = (
+    click.option("--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable)."),
+    click.option("--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable)."),
+    click.option(
+        "--server",
+        metavar="WAY",
+        default="",
+        help="The store's server: embedded, docker, or a URL; ministack for dynamodb.",
+    ),
+    *_EFFORT_OPTIONS,
+    click.option("-x", "--exitfirst", is_flag=True, help="Stop after the first clause that fails."),
     click.option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON."),
     click.option("--junit", type=_FILE, metavar="FILE", help="Write the report as JUnit XML."),
     click.option("--markdown", type=_FILE, metavar="FILE", help="Write the report as Markdown."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write the report as an HTML page."),
     click.option(
         "--scripts", type=_FILE, metavar="DIR", help="Write scripts of violations here.  [chathistory-report]"
     ),
+    click.option("--deviations", type=_FILE, metavar="FILE", help="The clauses it is known to break, as TOML."),
     click.option("--quiet", is_flag=True, help="Print the verdict only."),
 )
 
 
-def _with_check_options(command: _Command) -> _Command:
-    for option in reversed(_CHECK_OPTIONS):
-        command = option(command)
-    return command
+def _with(options: tuple[Callable[[Any], Any], ...]) -> Callable[[_Command], _Command]:
+    """A decorator that gives a command these options, in this order."""
+
+    def give(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -138,7 +150,7 @@ def commands() -> None:
 
 @commands.command(epilog="Exit code: 0 conformant, 1 not, 2 a fault of usage or set-up, 130 interrupted.")
 @click.argument("target")
-@_with_check_options
+@_with(_CHECK_OPTIONS)
 def check(target: str, **options: Any) -> int:
     """Check every clause that TARGET claims.
 
@@ -147,6 +159,38 @@ def check(target: str, **options: Any) -> int:
     get_session_history(session_id).
     """
     return _commands.run_check(_request(target, options))
+
+
+@commands.command(epilog="Exit code: 0 all conformant, 1 not, 2 a fault of usage or set-up, 130 interrupted.")
+@click.argument("sources", nargs=-1, required=True, metavar="TARGET|REPORT.json...")
+@click.option("--clause", "clauses", multiple=True, metavar="ID", help="Check this clause or family (repeatable).")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="[TARGET=]WAY",
+    help="The server of all targets, or of one (repeatable).",
+)
+@_with(_EFFORT_OPTIONS)
+@click.option("--json", type=_FILE, metavar="FILE", help="Write the matrix, with all reports, as JSON.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write the matrix as Markdown.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write the matrix as an HTML page.")
+@click.option("--quiet", is_flag=True, help="Print the verdict only.")
+def matrix(sources: tuple[str, ...], clauses: tuple[str, ...], servers: tuple[str, ...], **options: Any) -> int:
+    """Show several backends beside each other: backends by clauses.
+
+    A TARGET is checked now, as by check; a REPORT.json was saved by check --json or by pytest.
+    """
+    return run_matrix(
+        MatrixRequest(
+            sources=sources,
+            clauses=clauses,
+            servers=servers,
+            configuration=_configuration(options),
+            destinations=Destinations(**{name: options[name] for name in ("json", "markdown", "html")}),
+            quiet=options["quiet"],
+        )
+    )
 
 
 @commands.command()
@@ -177,6 +221,60 @@ def soak(target: str, out: Path, server: str, minutes: float, **settings: Any) -
     return _commands.run_soak(target, server, SoakSettings(seconds=60 * minutes, folder=out, **settings))
 
 
+@commands.command(epilog="Exit code: 0 no regression, 1 a regression, 2 a report that can't be read.")
+@click.argument("old", type=_FILE, metavar="OLD.json")
+@click.argument("new", type=_FILE, metavar="NEW.json")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write the comparison as Markdown, too.")
+def compare(old: Path, new: Path, markdown: Path | None) -> int:
+    """Say clause by clause what got better or worse between two JSON reports.
+
+    A regression is a clause that fell in this order: passed; declared or warned; not claimed; undecided;
+    stale; failed. So is one that was passed, declared or warned, and of which NEW says nothing.
+    """
+    return _commands.run_compare(old, new, markdown)
+
+
+@commands.command()
+@click.argument("report", type=_FILE, metavar="REPORT.json")
+@click.option("--out", type=_FILE, metavar="FILE", default=Path("badge.svg"), help="Where to write it.  [badge.svg]")
+def badge(report: Path, out: Path) -> int:
+    """Draw a badge of a JSON report: verdict, clauses passed, deviations, version and date."""
+    return _commands.run_badge(report, out)
+
+
+@commands.command()
+@click.argument("name")
+@click.option("--folder", type=_FILE, metavar="DIR", help="Where to write it.  [NAME-chat-history]")
+def init(name: str, folder: Path | None) -> int:
+    """Write the skeleton of a new adapter: history, backend, tests, deviations and CI jobs, all working."""
+    return _commands.run_init(name, folder)
+
+
+@commands.group()
+def deviations() -> None:
+    """The clauses that a backend is known to break, in a TOML file of its author's."""
+
+
+@deviations.command("add")
+@click.argument("clause")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is so, for every report.")
+@click.option("--report", type=_FILE, required=True, metavar="REPORT.json", help="Where its counterexample is.")
+@click.option("--file", "path", type=_FILE, required=True, metavar="FILE.toml", help="The file to add it to.")
+@click.option("--link", default="", metavar="URL", help="Where it is tracked.")
+@click.option("--since", default="", metavar="TEXT", help="Since when it is known.  [the day of the report]")
+@click.option("--affects", multiple=True, metavar="'redis>=5,<8'", help="With which versions it occurs (repeatable).")
+def deviations_add(path: Path, clause: str, reason: str, report: Path, **about: Any) -> int:
+    """Declare that CLAUSE is broken, with its counterexample in a JSON report as the witness."""
+    return _commands.run_deviations_add(path, clause, reason, report, **about)
+
+
+@deviations.command("list")
+@click.argument("path", type=_FILE, metavar="FILE.toml")
+def deviations_list(path: Path) -> int:
+    """Show what a file declares."""
+    return _commands.run_deviations_list(path)
+
+
 @commands.command()
 def backends() -> int:
     """List the backends that can be checked by name."""
@@ -198,8 +296,9 @@ def _request(target: str, options: dict[str, Any]) -> CheckRequest:
         clauses=options["clauses"],
         server=options["server"],
         configuration=_configuration(options),
-        destinations=Destinations(**{name: options[name] for name in ("json", "junit", "markdown", "scripts")}),
+        destinations=Destinations(**{name: options[name] for name in ("json", "junit", "markdown", "html", "scripts")}),
         quiet=options["quiet"],
+        deviations=options["deviations"],
     )
 
 
@@ -208,4 +307,4 @@ def _configuration(options: dict[str, Any]) -> Configuration:
         raise UsageError("--quick and --thorough exclude each other; give one of them")
     effort: Effort = "quick" if options["quick"] else "thorough" if options["thorough"] else "full"
     given = {name: options[name] for name in ("examples", "timeout") if options[name] is not None}
-    return replace(EFFORTS[effort], seed=options["seed"], exitfirst=options["exitfirst"], **given)
+    return replace(EFFORTS[effort], seed=options["seed"], exitfirst=options.get("exitfirst", False), **given)

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +14,19 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from chathistory.conformance import _runner
 from chathistory.conformance._backend import Backend
+from chathistory.conformance._badge import badge
+from chathistory.conformance._compare import Comparison, comparison_block, comparison_markdown
+from chathistory.conformance._deviations import add_deviation, joined, load_deviations
 from chathistory.conformance._errors import UsageError
-from chathistory.conformance._files import Destinations, read_report, write_scripts
-from chathistory.conformance._listings import backends_block, clause_block, clauses_block, semantics_json
+from chathistory.conformance._files import Destinations, read_report, try_file, write_file, write_scripts
+from chathistory.conformance._init import write_skeleton
+from chathistory.conformance._listings import (
+    backends_block,
+    clause_block,
+    clauses_block,
+    deviations_block,
+    semantics_json,
+)
 from chathistory.conformance._locate import registered_backends
 from chathistory.conformance._report import (
     EFFORTS,
@@ -27,6 +37,7 @@ from chathistory.conformance._report import (
     RunFinished,
     broadcast,
 )
+from chathistory.conformance._saved import saved_report
 from chathistory.conformance._soak import SoakSettings, Tally, soak
 from chathistory.conformance._soak_screen import SoakScreen, write_soak
 from chathistory.conformance._targets import open_target
@@ -48,20 +59,31 @@ class CheckRequest:
     destinations: Destinations
     quiet: bool = False
     server: str = ""
+    deviations: Path | None = None
 
     def replay(self, clause_id: str) -> str:
         """The command that checks one clause again as it was checked."""
+        return self._command((clause_id,))
+
+    @property
+    def command(self) -> str:
+        """The command that was run, as far as it decides what is reported."""
+        return self._command(self.clauses)
+
+    def _command(self, clauses: tuple[str, ...]) -> str:
         claims = [word for claim in self.claims or () for word in ("--claim", claim)]
+        chosen = [word for name in clauses for word in ("--clause", name)]
         # A URL may hold a password; whoever reads the report has another server anyway.
         server = ["--server", self.server] if self.server and "://" not in self.server else []
-        return shlex.join(
-            ["chathistory", "check", self.target, *server, *claims, "--clause", clause_id, *self._options()]
-        )
+        return shlex.join(["chathistory", "check", self.target, *server, *claims, *chosen, *self.options()])
 
-    def _options(self) -> list[str]:
+    def options(self) -> list[str]:
+        """The options that say how hard to look."""
         ours = self.configuration
         usual = EFFORTS[ours.effort]
         options = [] if ours.effort == "full" else [f"--{ours.effort}"]
+        if self.deviations is not None:
+            options += ["--deviations", str(self.deviations)]
         if ours.examples != usual.examples:
             options += ["--examples", str(ours.examples)]
         if ours.timeout != usual.timeout:
@@ -78,23 +100,25 @@ def run_check(request: CheckRequest) -> int:
     """
     request.destinations.try_out()
     select(request.clauses)
-    _keep_hypothesis_out_of_this_folder()
+    deviations = load_deviations(request.deviations) if request.deviations is not None else ()
+    keep_hypothesis_out_of_this_folder()
     screen = Screen(quiet=request.quiet)
     with screen, open_target(request.target, claims=request.claims, server=request.server) as backend:
-        report, interrupted = _checked(request, backend, screen)
+        backend = replace(backend, deviations=joined(backend.deviations, deviations))
+        report, interrupted = checked(request, backend, screen)
         _publish(request, report, screen)
     if interrupted:
         return INTERRUPTED
     return CONFORMANT if report.verdict == "conformant" else NOT_CONFORMANT
 
 
-def _keep_hypothesis_out_of_this_folder() -> None:
+def keep_hypothesis_out_of_this_folder() -> None:
     """Let hypothesis keep its caches (tables of characters) in the user's cache, not beside the user's files."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     set_hypothesis_home_dir(caches / "chathistory" / "hypothesis")
 
 
-def _checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:
+def checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:
     """The report of the run, and whether it was interrupted."""
     last = _LastReport()
     try:
@@ -125,7 +149,7 @@ def _publish(request: CheckRequest, report: Report, screen: Screen) -> None:
     """Write files first, since an impatient CI server may kill an interrupted run soon."""
     scripts = write_scripts(report, request.destinations.scripts)
     try:
-        request.destinations.write(report, replay=request.replay)
+        request.destinations.write(report, replay=request.replay, command=request.command)
     finally:
         if scripts.problem and not request.quiet:
             screen.say(f"note: {scripts.problem}")
@@ -230,6 +254,70 @@ def _replayed(backend: Backend, entry: dict[str, Any], timeout: float, path: Pat
 def _why(result: ClauseResult) -> str:
     found = result.counterexample
     return one_line(found.explanation if found is not None else result.reason, 500)
+
+
+def run_compare(old: Path, new: Path, markdown: Path | None) -> int:
+    """Compare two JSON reports: 1 if anything regressed.
+
+    Raises:
+        ChatHistoryError: a report can't be read, or the Markdown not be written.
+    """
+    if markdown is not None:
+        try_file(markdown)
+    comparison = Comparison(old=saved_report(old), new=saved_report(new))
+    if markdown is not None:
+        write_file(markdown, comparison_markdown(comparison))
+    screen = Screen()
+    screen.show(comparison_block(comparison))
+    screen.say(comparison.summary())
+    return NOT_CONFORMANT if comparison.regressions else CONFORMANT
+
+
+def run_badge(report: Path, out: Path) -> int:
+    """Draw the badge of a JSON report.
+
+    Raises:
+        ChatHistoryError: the report can't be read, or the badge not be written.
+    """
+    try_file(out)
+    write_file(out, badge(saved_report(report)))
+    Screen().say(f"{out}: the badge of {report}")
+    return 0
+
+
+def run_init(name: str, folder: Path | None) -> int:
+    """Write the skeleton of an adapter and say how to go on.
+
+    Raises:
+        ChatHistoryError: the name is none, or a file is in the way.
+    """
+    root, paths = write_skeleton(name, folder)
+    screen = Screen()
+    for path in paths:
+        screen.say(str(path))
+    command = f"pip install -e '.[test]' && chathistory check {name} --deviations deviations.toml"
+    screen.say(f"next: cd {shlex.quote(str(root))} && {command}")
+    return 0
+
+
+def run_deviations_add(path: Path, clause_id: str, reason: str, report: Path, **about: Any) -> int:
+    """Add an entry to a file of deviations.
+
+    Raises:
+        ChatHistoryError: see `add_deviation`.
+    """
+    Screen().say(add_deviation(path, clause_id, reason, report, **about))
+    return 0
+
+
+def run_deviations_list(path: Path) -> int:
+    """Show the entries of a file of deviations.
+
+    Raises:
+        ChatHistoryError: the file can't be read, or an entry is wrong.
+    """
+    Screen().show(deviations_block(load_deviations(path)))
+    return 0
 
 
 def run_backends() -> int:

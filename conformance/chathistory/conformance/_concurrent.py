@@ -16,6 +16,7 @@ from chathistory.conformance.linearizability import (
     check,
     lost_messages,
     prefix_violations,
+    render_svg,
     render_text,
     torn_batches,
     writer_order_violations,
@@ -33,11 +34,13 @@ class Finding:
     Attributes:
         explanation: what happened, in prose.
         timeline: the few calls involved, as text.
+        timeline_svg: the same as a drawing.
         undecided: the checker ran out of its budget; this is no violation.
     """
 
     explanation: str
     timeline: str = ""
+    timeline_svg: str = ""
     undecided: bool = False
 
 
@@ -70,7 +73,9 @@ def _call(event: Event) -> Call:
 
 
 def _found(violation: Violation | None) -> Finding | None:
-    return None if violation is None else Finding(violation.explanation, render_text(violation))
+    if violation is None:
+        return None
+    return Finding(violation.explanation, render_text(violation), render_svg(violation))
 
 
 def _works(history: EventHistory) -> Finding | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chathistory.conformance._errors import UsageError
+from chathistory.conformance._html import report_page
 from chathistory.conformance._junit import junit_xml
 from chathistory.conformance._markdown import markdown
 from chathistory.conformance._report import (
@@ -39,12 +40,14 @@ class Destinations:
         json: the file of the JSON report.
         junit: the file of the JUnit XML report.
         markdown: the file of the Markdown report.
+        html: the file of the HTML report.
         scripts: the folder of the scripts; None is `SCRIPTS`, and no fault if it can't be written.
     """
 
     json: Path | None = None
     junit: Path | None = None
     markdown: Path | None = None
+    html: Path | None = None
     scripts: Path | None = None
 
     def try_out(self) -> None:
@@ -53,7 +56,7 @@ class Destinations:
         Raises:
             UsageError: one can't be.
         """
-        chosen = [path for path in (self.json, self.junit, self.markdown) if path is not None]
+        chosen = [path for path in (self.json, self.junit, self.markdown, self.html) if path is not None]
         if len({path.resolve() for path in chosen}) < len(chosen):
             raise UsageError("two reports can't go to the same file; give each a path of its own")
         for path in chosen:
@@ -61,8 +64,13 @@ class Destinations:
         if self.scripts is not None:
             _try_scripts(self.scripts)
 
-    def write(self, report: Report, *, replay: Callable[[str], str]) -> None:
+    def write(self, report: Report, *, replay: Callable[[str], str], command: str = "") -> None:
         """Write the report in every form that was asked for.
+
+        Args:
+            report: of a run that ended, or was interrupted.
+            replay: the command that checks a clause again.
+            command: the command that was run, if it was one.
 
         Raises:
             UsageError: a file can no longer be written.
@@ -73,6 +81,8 @@ class Destinations:
             write_file(self.junit, junit_xml(report))
         if self.markdown is not None:
             write_file(self.markdown, markdown(report, replay=replay))
+        if self.html is not None:
+            write_file(self.html, report_page(report, replay=replay, command=command))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

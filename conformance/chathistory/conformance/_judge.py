@@ -110,13 +110,14 @@ class Lens:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The step at which a backend left the reference."""
+    """The step at which a backend left the reference, and the drawing of what workers did there, if any."""
 
     index: int
     expected: str
     observed: str
     explanation: str
     expectation: Expectation
+    timeline_svg: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,13 +461,14 @@ class _Judge:
             self.refused.add(f"undecided: {finding.explanation}")
             self.judged -= 1
             return None
-        return self._wrong(
+        divergence = self._wrong(
             observation,
             _PROMISE_OF[self.lens.aspect],
             finding.timeline or finding.explanation,
             finding.explanation,
             Expectation(kind="together", answer=self.lens.aspect),
         )
+        return replace(divergence, timeline_svg=finding.timeline_svg)
 
     def _judge_trial(self, observation: Observation, step: Trial) -> Divergence | None:
         """An experiment on the whole backend, which says by itself what was wrong."""

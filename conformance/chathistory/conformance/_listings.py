@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from chathistory.conformance._backend import Deviation
 from chathistory.conformance._locate import RegisteredBackend
 from chathistory.conformance._text import one_line
 from chathistory.reference import FAMILIES, Clause
@@ -67,6 +68,24 @@ def backends_block(backends: Iterable[RegisteredBackend]) -> RenderableType:
     if not table.rows:
         return Text("no backend is registered; name your own as package.module:attribute or path/to/file.py:attribute")
     return table
+
+
+def deviations_block(deviations: Iterable[Deviation]) -> RenderableType:
+    """The deviations of a file: clause, reason, and what else is said of each."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for deviation in deviations:
+        table.add_row(deviation.clause, _about_deviation(deviation))
+    return table if table.rows else Text("it declares no deviation")
+
+
+def _about_deviation(deviation: Deviation) -> RenderableType:
+    versions = "; ".join(f"{library} {specifier}" for library, specifier in deviation.versions.items())
+    pinned = "its witness is replayed" if deviation.witness is not None else "searched for in every run"
+    facts = (("since", deviation.since), ("with", versions), ("link", deviation.link), ("how", pinned))
+    about = [Text(f"{name} {one_line(text)}", style="dim") for name, text in facts if text]
+    return Group(Text(one_line(deviation.reason, 1000)), *about, Text(one_line(deviation.source), style="dim"))
 
 
 def _about(backend: RegisteredBackend) -> RenderableType:

@@ -13,7 +13,7 @@ from chathistory.reference import FAMILIES, Family, clause
 LONGEST = 60_000
 """GitHub takes comments of up to 65,536 characters."""
 
-_SIGN: Mapping[Outcome, str] = {
+SIGNS: Mapping[Outcome, str] = {
     "passed": ":white_check_mark:",
     "failed": ":x:",
     "warned": ":warning:",
@@ -77,20 +77,20 @@ def _table(report: Report) -> list[str]:
         rows += [_passed_row(family, passed)] if passed else []
         rows += [_row(each) for each in results if each.outcome not in ("passed", "not-claimed")]
     if unclaimed := report.with_outcome("not-claimed"):
-        rows.append(f"| {_SIGN['not-claimed']} | {', '.join(each.id for each in unclaimed)} | not claimed | | |")
+        rows.append(f"| {SIGNS['not-claimed']} | {', '.join(each.id for each in unclaimed)} | not claimed | | |")
     return rows
 
 
 def _passed_row(family: Family, results: list[ClauseResult]) -> str:
     total = seconds(sum(result.seconds for result in results))
-    return f"| {_SIGN['passed']} | {family.id} | {len(results)} passed | {escaped(family.title)} | {total} |"
+    return f"| {SIGNS['passed']} | {family.id} | {len(results)} passed | {escaped(family.title)} | {total} |"
 
 
 def _row(result: ClauseResult) -> str:
     sentence = escaped(clause(result.id).sentence)
     reason = f"<br>{escaped(result.reason)}" if result.reason else ""
     word = LOOKS[result.outcome].word
-    return f"| {_SIGN[result.outcome]} | {result.id} | {word} | {sentence}{reason} | {seconds(result.seconds)} |"
+    return f"| {SIGNS[result.outcome]} | {result.id} | {word} | {sentence}{reason} | {seconds(result.seconds)} |"
 
 
 def _fold(result: ClauseResult, replay: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from chathistory.conformance import _runner
 from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._blocks import plain, violation
+from chathistory.conformance._deviations import joined, load_deviations
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._pytest_json import payload
 from chathistory.conformance._report import EFFORTS, ClauseResult, Configuration
@@ -44,7 +47,8 @@ class ChatHistoryConformance:
     Attributes:
         backend: a Backend, a function that yields one, or a get_session_history; or the target of one.
         claims: the profiles to check; by default those of the backend.
-        deviations: the clauses it is known to break, beside those the backend declares itself.
+        deviations: the clauses it is known to break, beside those the backend declares itself; or the path of
+            a TOML file of them, seen from the folder of the test file.
         configuration: how hard to look; the command line's options come first.
         examples: how many programs are drawn for each clause.
         seed: chooses the programs.
@@ -52,7 +56,7 @@ class ChatHistoryConformance:
 
     backend: ClassVar[Any] = None
     claims: ClassVar[Iterable[Profile] | None] = None
-    deviations: ClassVar[Iterable[Deviation]] = ()
+    deviations: ClassVar[Iterable[Deviation] | str | os.PathLike[str]] = ()
     configuration: ClassVar[Configuration | None] = None
     examples: ClassVar[int | None] = None
     seed: ClassVar[int | None] = None
@@ -65,7 +69,7 @@ class ChatHistoryConformance:
             if backend is None:
                 backend = stack.enter_context(_of_fixture(request))
             _smoke_once(request, backend)
-            yield replace(backend, deviations=(*backend.deviations, *request.cls.deviations))
+            yield replace(backend, deviations=joined(backend.deviations, _deviations(request)))
 
     @pytest.mark.parametrize("clause_id", [clause.id for clause in CLAUSES])
     def test_clause(self, clause_id: str, chathistory_backend: Backend, request: pytest.FixtureRequest) -> None:
@@ -207,6 +211,21 @@ def _is_reference(factory: object, request: pytest.FixtureRequest) -> bool:
 
 def _claims(cls: type[ChatHistoryConformance]) -> tuple[Profile, ...] | None:
     return None if cls.claims is None else parse_claims(cls.claims)
+
+
+def _deviations(request: pytest.FixtureRequest) -> tuple[Deviation, ...]:
+    """The deviations of the class and of the command line's option."""
+    given = request.cls.deviations
+    is_path = isinstance(given, str | os.PathLike)
+    own = load_deviations(_shown(request.path.parent / given)) if is_path else tuple(given)
+    option: Path | None = request.config.getoption("chathistory_deviations", None)
+    return joined(own, load_deviations(option) if option is not None else ())
+
+
+def _shown(path: Path) -> Path:
+    """The path as seen from the current directory, if it lies below it, so that errors stay short."""
+    shown = Path(os.path.relpath(path))
+    return path if shown.parts[:1] == ("..",) else shown
 
 
 def _smoke_once(request: pytest.FixtureRequest, backend: Backend) -> None:

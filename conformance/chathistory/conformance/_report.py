@@ -62,6 +62,7 @@ class Counterexample:
         explanation: what differs, in a sentence.
         script: a stand-alone script that shows it without this library.
         search: "minimal", or why the search for a smaller one was cut.
+        timeline_svg: of a violation by calls that overlapped, their drawing; empty otherwise.
     """
 
     program: Mapping[str, Any]
@@ -72,6 +73,7 @@ class Counterexample:
     explanation: str
     script: str
     search: str = "minimal"
+    timeline_svg: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

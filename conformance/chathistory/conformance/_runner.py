@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from chathistory.conformance._backend import Backend, SessionFactory
+from chathistory.conformance._deviations import in_force
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
 from chathistory.conformance._portable import program_from_json
@@ -46,7 +47,8 @@ def check_clause(backend: Backend, clause_id: str, configuration: Configuration)
     Raises:
         BackendError: if the backend does not pass the smoke gate.
     """
-    return examine(pass_smoke_gate(backend, timeout=configuration.timeout), clause_id, configuration)
+    subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
+    return examine(subject, clause_id, configuration)
 
 
 def check(
@@ -80,7 +82,7 @@ def check(
         backend = Backend(name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend)
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
-    subject = pass_smoke_gate(backend, timeout=configuration.timeout)
+    subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
     return _Run(subject, configuration, chosen, listener or _ignore, target).run()
 
 
@@ -103,6 +105,11 @@ def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10
         raise UsageError(f"the recorded counterexample can't be run: {error}") from None
     rule = clause(recorded["id"])
     return ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
+
+
+def _with_deviations_in_force(subject: Subject) -> Subject:
+    """The subject without those deviations that are declared for other versions."""
+    return replace(subject, backend=in_force(subject.backend, _versions(subject.backend)))
 
 
 def _ignore(_event: Event) -> None:
@@ -201,8 +208,12 @@ class _Run:
             yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."
 
     def _versions(self) -> dict[str, str]:
-        libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}
-        return {**libraries, "python": platform.python_version(), **self.subject.backend.versions}
+        return _versions(self.subject.backend)
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}
+    return {**libraries, "python": platform.python_version(), **backend.versions}
 
 
 def _version(distribution: str) -> str:

@@ -27,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--chathistory-examples", type=_positive, metavar="N", help="programs drawn for each clause")
     group.addoption("--chathistory-seed", type=int, metavar="N", help="chooses the programs [0]")
     group.addoption(
+        "--chathistory-deviations",
+        type=Path,
+        metavar="FILE",
+        help="the clauses that the backends are known to break, as TOML",
+    )
+    group.addoption(
         "--chathistory-json",
         type=Path,
         metavar="FILE",
