@@ -168,7 +168,13 @@ def test_an_attribute_of_another_kind_is_not_touched(table: Table) -> None:
     history = table.open(history_messages_key="Chat")
     history.add_messages(humans("a"))
     assert (texts(history), table.head()["History"]) == (["a"], {"S": "mine"})
-    table.client.put_item(TableName=table.name, Item={**key, "expireAt": {"S": "tomorrow"}})
+
+
+def test_an_expiry_of_another_kind_is_not_touched(table: Table, request: pytest.FixtureRequest) -> None:
+    """Nor is a text where the time of expiry would stand."""
+    if "embedded" in request.node.name:
+        pytest.skip("moto can't compare a text with a number, which DynamoDB finds different")
+    table.client.put_item(TableName=table.name, Item={"SessionId": {"S": "s"}, "expireAt": {"S": "tomorrow"}})
     with pytest.raises(StoreError, match=r"'expireAt'.*ttl_key_name"):
         table.open().add_messages(humans("a"))
 
