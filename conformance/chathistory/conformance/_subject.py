@@ -20,8 +20,8 @@ from chathistory.conformance._text import error_line
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 
 _ADDS = 3
-SLOW = 0.0025
-"""Seconds from which on an add counts as slow: a few times what a local database takes, and the least of HTTP."""
+SLOW = 0.02
+"""Seconds from which on an add counts as slow: more than any server on this machine takes, however busy it is."""
 
 
 @dataclass(frozen=True, slots=True)
