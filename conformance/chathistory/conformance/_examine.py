@@ -18,7 +18,7 @@ from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_from_json, program_to_json
-from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Together, Trial, in_mode
+from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Effort
 from chathistory.conformance._script import Expectation, script_of
@@ -187,9 +187,8 @@ def _applicable(subject: Subject, rule: Clause) -> tuple[list[Check], str]:
         missing = "sync" if "sync" not in subject.modes else "async"
         return [], f"its {missing} calls are not {'implemented' if missing == 'sync' else 'claimed'}"
     needs = [check.needs(subject.backend) for check in possible]
-    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(
-        dict.fromkeys(filter(None, needs))
-    )
+    runnable = [check for check, need in zip(possible, needs, strict=True) if not need]
+    return runnable, "; ".join(dict.fromkeys(filter(None, needs)))
 
 
 def _runs_async(subject: Subject, check: Check) -> bool:
@@ -225,7 +224,9 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
             "Since an earlier step the backend answers nobody, on any session, through any handle.",
             Expectation(kind="returns", may_raise=frozenset(range(len(tally.suspect.steps)))),
         )
-        return _Violation(check, program, divergence)
+        # Recorded as a check of that clause, which can run it again.
+        own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
+        return _Violation(own, program, divergence)
     return None
 
 
@@ -249,8 +250,9 @@ class _Search:
 
     def _cases(self) -> Iterable[Program]:
         """Its cases; of a slow store, so many of them, evenly chosen, that the run ends in good time."""
-        cases = list(self.check.cases(self.configuration.effort))
-        most = _CASES_OF_SLOW_STORES[self.configuration.effort]
+        effort = self.configuration.effort
+        cases = [*self.check.cases(effort), *self.check.seeded(effort, self.configuration.seed)]
+        most = _CASES_OF_SLOW_STORES[effort]
         if not self.subject.is_slow or len(cases) <= most:
             return cases
         latency = f"{self.subject.latency * 1000:.0f} ms"
@@ -332,7 +334,12 @@ class _Search:
             program = in_units_of(self.subject.backend.ttl_resolution, self.subject.backend.advance is not None)(
                 program
             )
+        program = Program(tuple(self._seeded(step) for step in program.steps))
         return in_mode(program, "async") if self._is_async() else program
+
+    def _seeded(self, step: Step) -> Step:
+        """The step, by the run's seed if it chooses moments."""
+        return replace(step, seed=self.configuration.seed) if isinstance(step, Trial) else step
 
     def _is_async(self) -> bool:
         """Whether its programs make async calls only."""
