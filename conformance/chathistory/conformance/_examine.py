@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,7 +34,8 @@ CLAUSE_OF_THE_DEAD = "ERR-3"
 """The clause of a backend that answers nobody any more after something has raised."""
 
 # Stores whose every call goes over HTTP get fewer of them, or a run would take many minutes.
-_CASES_OF_SLOW_STORES: Mapping[Effort, int] = {"quick": 4, "full": 20, "thorough": 1_000_000}
+_SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400), "thorough": (10**9, 10**9)}
+"""Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
@@ -248,16 +250,16 @@ class _Search:
                 break
         return None
 
-    def _cases(self) -> Iterable[Program]:
-        """Its cases; of a slow store, so many of them, evenly chosen, that the run ends in good time."""
+    def _cases(self) -> Sequence[Program]:
+        """Its cases; of a store whose calls are costly a sample, so that the run ends in good time."""
         effort = self.configuration.effort
         cases = [*self.check.cases(effort), *self.check.seeded(effort, self.configuration.seed)]
-        most = _CASES_OF_SLOW_STORES[effort]
-        if not self.subject.is_slow or len(cases) <= most:
+        if not self.subject.is_slow:
             return cases
-        latency = f"{self.subject.latency * 1000:.0f} ms"
-        self.tally.chosen = f"an add takes {latency}: of the programs that every run holds, a sample was run"
-        return [cases[round(number * (len(cases) - 1) / (most - 1))] for number in range(most)]
+        chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311
+        if len(chosen) < len(cases):
+            self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
+        return chosen
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -388,6 +390,16 @@ class _Search:
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
         return not any(self._run_control(control, timeout).divergence for control in self.check.controls(program))
+
+
+def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:
+    """One program from each stretch of the list, as chance will have it, until that makes too many calls."""
+    programs, calls = most
+    stretches = min(programs, len(cases))
+    chosen = [cases[int((number + chance.random()) * len(cases) / stretches)] for number in range(stretches)]
+    while len(chosen) > 1 and sum(program.operations for program in chosen) > calls:
+        chosen.remove(max(chosen, key=lambda program: program.operations))
+    return chosen
 
 
 def is_hanging(divergence: Divergence | Counterexample) -> bool:
