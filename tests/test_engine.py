@@ -57,7 +57,7 @@ def red(report: Report) -> list[str]:
 def test_the_reference_is_conformant() -> None:
     """It passes every clause it claims, and nothing it claims goes unexercised."""
     for backend in reference():
-        report = check(backend, configuration=QUICK)
+        report = check(backend, configuration=EFFORTS["quick"])
         assert report.verdict == "conformant"
         assert not report.with_outcome("failed", "warned", "undecided", "stale")
 
