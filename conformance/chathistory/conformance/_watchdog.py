@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
 _SWALLOWERS = frozenset({"__del__", "_remove"})
 """Finalizers, and the callback of a WeakSet: what is raised in them is lost, and printed."""
 
