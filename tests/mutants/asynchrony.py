@@ -326,6 +326,22 @@ class ReadsTheReplyToACancelledCall(JsonHistory):
         return items
 
 
+@mutant("ASY-4", hardness="timing", operations=3)
+class UndoesMoreThanWasCancelled(JsonHistory):
+    """A cancelled add puts back the list as it was when the add began, without what others have added since."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        with self._transaction():
+            before = self._items()
+            self._append(items)
+        try:
+            yield max(self.store.latency, 0.001)
+        except GeneratorExit:
+            with self._transaction():
+                self._put(before)
+            raise
+
+
 # ASY-5
 
 

@@ -105,6 +105,9 @@ class Backend:
             DUR-3, and only to be given where acknowledged messages must survive that.
         secrets: credentials that must not appear in any error (ERR-4).
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
+        costly: each call takes so long (an emulator, a service far away) that quick and full runs hold a sample of
+            the programs they would hold otherwise, and say so. A store whose adds are seen to take 20 ms or
+            more is taken for one.
         versions: of the libraries and servers behind it, for the report.
         import_path: `module:attribute` or `file.py:attribute` under which a script or another process can
             open it again.
@@ -126,6 +129,7 @@ class Backend:
     crash_server: Callable[[], None] | None = None
     secrets: tuple[str, ...] = ()
     disposable: bool = False
+    costly: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     import_path: str | None = None
     notes: tuple[str, ...] = ()
