@@ -73,6 +73,28 @@ def without_bad_adds(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(failing)
 
 
+def with_nothing_afterwards(failing: Program) -> Iterator[Program]:
+    """The same program without what is written after the first refusal: what has changed by then is ATM-1's."""
+    bad = bad_adds(1)
+    refused = [
+        place for place, step in enumerate(failing.steps) if isinstance(step, Add | Assign) and _is_bad(step, bad)
+    ]
+    first = refused[0] if refused else len(failing.steps)
+    yield Program(
+        tuple(
+            step
+            for place, step in enumerate(failing.steps)
+            if place <= first or not isinstance(step, Add | Assign | Clear)
+        )
+    )
+
+
+def refused_to_no_harm(failing: Program) -> Iterator[Program]:
+    """What remains is a matter of what comes after a refusal."""
+    yield from without_bad_adds(failing)
+    yield from with_nothing_afterwards(failing)
+
+
 def _is_bad(step: Add | Assign, bad: list[Add]) -> bool:
     return (
         any(
@@ -169,14 +191,16 @@ _CHECKS = (
         name="a handle stays usable after a refusal",
         lens=Lens(recovery=True),
         cases=_recovered,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
     ),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal in async",
         lens=Lens(recovery=True),
         cases=_recovered_async,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
     Check(
@@ -191,6 +215,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn,
         controls=with_good_items,
+        control_lens=Lens(),
     ),
     Check(
         clause="ATM-1",
@@ -198,6 +223,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn_async,
         controls=with_good_items,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
 )
