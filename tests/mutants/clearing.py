@@ -222,7 +222,7 @@ class ClearsAllByAnEmptyId(ClearsMore):
         return not self.session_id
 
 
-@mutant("CLR-4", "CLR-2", "ISO-4", hardness="stateful", operations=3)
+@mutant("CLR-4", "ISO-1", "CLR-2", "ISO-4", hardness="stateful", operations=3)
 class ClearsItsNeighbour(JsonHistory):
     """A delete by position, where the position of what isn't there is -1."""
 

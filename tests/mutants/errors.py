@@ -86,7 +86,7 @@ class SplitsTextIntoMessages(JsonHistory):
 # ERR-2
 
 
-@mutant("ERR-2", "ERR-1", "VAL-6", hardness="data", operations=1)
+@mutant("ERR-2", "VAL-5", "VAL-6", "ERR-1", hardness="data", operations=1)
 class SwallowsEveryError(JsonHistory):
     """A history must never stop a chat, says the author."""
 

@@ -241,6 +241,7 @@ CHECKS = (
         lens=Lens(recovery=True),
         cases=_cancelled,
         controls=without_cancels,
+        control_lens=Lens(recovery=True, aspect="cancelled"),
         modes=frozenset({"async"}),
     ),
     Check(

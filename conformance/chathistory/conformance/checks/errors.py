@@ -21,6 +21,7 @@ from chathistory.conformance.checks._check import (
     opened,
     with_plain_messages,
 )
+from chathistory.conformance.checks.fidelity import with_plain_or_refused
 from chathistory.conformance.checks.sessions import bad_adds
 
 
@@ -177,15 +178,25 @@ def with_good_items(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(Program(tuple(steps)))
 
 
+def with_good_or_harmless_items(failing: Program) -> Iterator[Program]:
+    """With something good in place of what is refused; and the same program, with nobody looking at the refusals.
+
+    What fails so is what a refusal did to the history: ATM-1's business.
+    """
+    yield from with_good_items(failing)
+    yield failing
+
+
 _CHECKS = (
     Check(
         clause="ERR-1",
         name="add refuses what is no message",
         lens=Lens(refusal=True),
         cases=_not_messages,
-        controls=with_good_items,
+        controls=with_good_or_harmless_items,
+        control_lens=Lens(),
     ),
-    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_messages),
+    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal",

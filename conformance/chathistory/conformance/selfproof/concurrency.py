@@ -62,7 +62,7 @@ class Contended(JsonHistory):
         self._append(items)
 
 
-@mutant("CON-2", "CON-3", hardness="timing")
+@mutant("CON-2", "CON-3", "ASY-5", hardness="timing")
 class PushesToTheFrontUnderLoad(Contended):
     """Under load writes take another path, which pushes at the other end of the list."""
 

@@ -17,7 +17,7 @@ class RaisesAttributeErrors(JsonHistory):
         super()._refuse(AttributeError if kind is TypeError else kind, cause)
 
 
-@mutant("ERR-2", "VAL-6", hardness="data", operations=1)
+@mutant("ERR-2", "VAL-5", "VAL-6", hardness="data", operations=1)
 class LogsWhatItCannotStore(JsonHistory):
     """except ValueError: logger.error(...)."""
 

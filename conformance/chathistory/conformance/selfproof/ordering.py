@@ -28,7 +28,7 @@ class SortsBySecond(TableHistory):
         return {"item": item, "created_at": int(time.time()), "digest": digest}
 
 
-@mutant("ORD-2", "ORD-7", hardness="data", operations=2)
+@mutant("ORD-7", "ORD-2", hardness="data", operations=2)
 class WritesChunksOf25Backwards(JsonHistory):
     """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
 

@@ -28,7 +28,7 @@ class LeavesTheQuestionToTheRunnable(JsonHistory):
         return [message for message in batch if not isinstance(message, HumanMessage)]
 
 
-@mutant("RUN-2", hardness="stateful", operations=2)
+@mutant("RUN-2", "RUN-1", hardness="stateful", operations=2)
 class TrustsTheConfiguration(JsonHistory):
     """Inside a run the conversation is taken from the run's configuration, and the user is forgotten."""
 
