@@ -7,7 +7,8 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -46,6 +47,14 @@ def keeps_numbered_records() -> Backend:
 
 
 # How fast, and how loud
+
+
+@odd()
+def takes_2_ms() -> Backend:
+    """Every operation takes 2 ms; an async one leaves the loop free."""
+    store = Store()
+    store.latency = 0.002
+    return backend("takes_2_ms", JsonHistory, store)
 
 
 class _Remote(JsonHistory):
@@ -325,6 +334,26 @@ class _Caching(TableHistory):
 def caches_reads() -> Backend:
     """Caches what it read, for all handles, and gets it right."""
     return backend("caches_reads", _Caching)
+
+
+class _Reconnecting(TableHistory):
+    """Loses its connection before every fifth operation, and opens another."""
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.store.lock:
+            self.store.notes["count"] = self.store.notes.get("count", 0) + 1
+            if self.store.notes["count"] % 5 == 0:
+                self.store.connection.close()
+                self.store.connection = self.store.connect()
+        with super()._transaction():
+            yield
+
+
+@odd()
+def reconnects() -> Backend:
+    """The connection is lost every now and then, between operations, and opened again."""
+    return backend("reconnects", _Reconnecting)
 
 
 class _ThreadBoundStore(TableStore):

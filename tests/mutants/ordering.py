@@ -79,14 +79,6 @@ class TurnsRoundAfterAClear(JsonHistory):
             super()._append(items)
 
 
-@mutant("ORD-2", "ORD-1", hardness="obvious", operations=2)
-class ReversesBatches(JsonHistory):
-    """One push with many values puts the last of them at the head."""
-
-    def _append(self, items: list[Any]) -> None:
-        super()._append(items[::-1])
-
-
 @mutant("ORD-2", "ORD-1", hardness="data", operations=2)
 class PutsInputsBeforeOutputs(JsonHistory):
     """The batch is split into inputs and outputs, which go to the store one after the other."""
@@ -290,6 +282,15 @@ class JoinsChunksInTextOrder(JsonHistory):
     def _shown(self, items: list[Any]) -> list[Any]:
         starts = sorted(range(0, len(items), 100), key=lambda start: str(start // 100))
         return [item for start in starts for item in items[start : start + 100]]
+
+
+@mutant("ORD-7", "ORD-2", hardness="data", operations=2)
+class WritesChunksOf25Backwards(JsonHistory):
+    """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
+
+    def _append(self, items: list[Any]) -> None:
+        for start in reversed(range(0, len(items), 25)):
+            super()._append(items[start : start + 25])
 
 
 @mutant("ORD-7", "ERR-2", "ORD-2", hardness="data", operations=2)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -42,14 +41,6 @@ def keeps_python_values() -> Backend:
 def keeps_rows() -> Backend:
     """Keeps rows in a SQLite file, over one connection."""
     return backend("keeps_rows", TableHistory)
-
-
-@odd()
-def takes_2_ms() -> Backend:
-    """Every operation takes 2 ms; an async one leaves the loop free."""
-    store = Store()
-    store.latency = 0.002
-    return backend("takes_2_ms", JsonHistory, store)
 
 
 class Wrapping(BaseChatMessageHistory):
@@ -204,26 +195,6 @@ def keeps_one_handle_per_session() -> Backend:
             return handles[session_id]
 
     return replace(plain, get_session_history=open_history)
-
-
-class _Reconnecting(TableHistory):
-    """Loses its connection before every fifth operation, and opens another."""
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self.store.lock:
-            self.store.notes["count"] = self.store.notes.get("count", 0) + 1
-            if self.store.notes["count"] % 5 == 0:
-                self.store.connection.close()
-                self.store.connection = self.store.connect()
-        with super()._transaction():
-            yield
-
-
-@odd()
-def reconnects() -> Backend:
-    """The connection is lost every now and then, between operations, and opened again."""
-    return backend("reconnects", _Reconnecting)
 
 
 @odd()

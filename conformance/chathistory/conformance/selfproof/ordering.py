@@ -28,13 +28,12 @@ class SortsBySecond(TableHistory):
         return {"item": item, "created_at": int(time.time()), "digest": digest}
 
 
-@mutant("ORD-7", "ORD-2", hardness="data", operations=2)
-class WritesChunksOf25Backwards(JsonHistory):
-    """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
+@mutant("ORD-2", "ORD-1", hardness="obvious", operations=2)
+class ReversesBatches(JsonHistory):
+    """One push with many values puts the last of them at the head."""
 
     def _append(self, items: list[Any]) -> None:
-        for start in reversed(range(0, len(items), 25)):
-            super()._append(items[start : start + 25])
+        super()._append(items[::-1])
 
 
 @mutant("ORD-3", hardness="data", operations=2)
