@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,9 @@ def run_selfproof(settings: Settings, *, json: Path | None = None, quiet: bool =
     interrupted = False
     with SelfproofScreen(len(chosen), quiet=quiet) as screen:
         try:
-            with closing(prove(settings)) as proof:
-                for line in proof:
-                    lines.append(line)
-                    screen.note(line)
+            for line in prove(settings):
+                lines.append(line)
+                screen.note(line)
         except KeyboardInterrupt:
             interrupted = True
         lines.sort(key=lambda line: chosen.index(line.name))

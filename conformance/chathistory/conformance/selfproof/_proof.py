@@ -62,8 +62,8 @@ class Line:
     expected: tuple[str, ...]
     story: str
     outcome: Outcome
-    named: tuple[str, ...]
-    seconds: float
+    named: tuple[str, ...] = ()
+    seconds: float = 0.0
     reason: str = ""
 
     @property
@@ -138,27 +138,25 @@ def _jobs(subject: Mutant | Odd, settings: Settings) -> list[Job]:
 
 
 def _line(settings: Settings, subject: Mutant | Odd, verdicts: dict[str, Verdict | Lost]) -> Line:
-    reason = next((problem for verdict in verdicts.values() if (problem := _problem(verdict))), "")
-    found = {extent: verdict for extent, verdict in verdicts.items() if isinstance(verdict, Verdict)}
-    if reason:
-        outcome, named, seconds = "lost", (), 0.0
-    elif isinstance(subject, Mutant):
-        last = found.get("first", found["own"])
-        outcome, named, seconds = "caught" if found["own"].violations else "missed", last.violated[:1], last.seconds
-    else:
-        whole = found["whole"]
-        named, seconds = (*whole.violated, *whole.undecided), whole.seconds
-        outcome = "kept" if set(named) == set(_share(settings, subject.expected_failures)) else "blamed"
-    return Line(
+    is_mutant = isinstance(subject, Mutant)
+    line = Line(
         name=subject.name,
         clause=subject.clauses[0] if isinstance(subject, Mutant) else "",
         expected=subject.clauses if isinstance(subject, Mutant) else subject.expected_failures,
         story=" ".join(subject.story.split()),
-        outcome=outcome,
-        named=named,
-        seconds=seconds,
-        reason=reason,
+        outcome="lost",
+        reason=next(filter(None, map(_problem, verdicts.values())), ""),
     )
+    found = {extent: verdict for extent, verdict in verdicts.items() if isinstance(verdict, Verdict)}
+    if line.reason:
+        return line
+    last = found["whole" if not is_mutant else "first" if settings.whole else "own"]
+    if is_mutant:
+        outcome: Outcome = "caught" if found["own"].violations else "missed"
+        return replace(line, outcome=outcome, named=last.violated[:1], seconds=last.seconds)
+    named = (*last.violated, *last.undecided)
+    known = _share(settings, line.expected)
+    return replace(line, outcome="kept" if set(named) == set(known) else "blamed", named=named, seconds=last.seconds)
 
 
 def _share(settings: Settings, clauses: Iterable[str]) -> list[str]:
