@@ -213,9 +213,14 @@ class _Run:
         return _versions(self.subject.backend)
 
 
-def _versions(backend: Backend) -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of what takes part in every run."""
     libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}
-    return {**libraries, "python": platform.python_version(), **backend.versions}
+    return {**libraries, "python": platform.python_version()}
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    return {**versions(), **backend.versions}
 
 
 def _version(distribution: str) -> str:
