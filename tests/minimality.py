@@ -60,9 +60,7 @@ def measure(effort: Effort, seed: int, scripts: bool, name: str) -> Line:
     began = time.monotonic()
     configuration = replace(EFFORTS[effort], seed=seed)
     report = check(mutant.make(), clauses=mutant.clauses, configuration=configuration)
-    found = [
-        _found(mutant, result, scripts) for result in report.clauses if result.counterexample is not None
-    ]
+    found = [_found(mutant, result, scripts) for result in report.clauses if result.counterexample is not None]
     return {
         "minimum": mutant.minimum_operations,
         "hardness": mutant.hardness,
