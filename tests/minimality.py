@@ -13,18 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from tests.mutants import MUTANTS, Mutant
-from tests.mutants._network import NetworkHistory
 from tests.separately import Line, measured
 
 from chathistory.conformance import check
 from chathistory.conformance._portable import program_from_json
-from chathistory.conformance._program import AddBack, Program, Step, Together, Trial
+from chathistory.conformance._program import Program, Together, Trial
 from chathistory.conformance._report import EFFORTS, ClauseResult, Effort
 
 _SECONDS_OF_A_CHECK = {"quick": 120.0, "full": 600.0, "thorough": 3_600.0}
@@ -39,13 +39,7 @@ def calls_of(program: Program) -> int | None:
     """
     if any(isinstance(step, Together | Trial) for step in program.steps):
         return None
-    return sum(map(_calls_of_a_step, program.steps))
-
-
-def _calls_of_a_step(step: Step) -> int:
-    if isinstance(step, AddBack):  # a read and an add
-        return 2
-    return Program((step,)).operations
+    return program.operations
 
 
 def subjects(everything: bool = False) -> list[Mutant]:
@@ -59,7 +53,8 @@ def measure(effort: Effort, seed: int, scripts: bool, name: str) -> Line:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     began = time.monotonic()
     configuration = replace(EFFORTS[effort], seed=seed)
-    report = check(mutant.make(), clauses=mutant.clauses, configuration=configuration)
+    backend = replace(mutant.make(), another=lambda: nullcontext(mutant.make()))
+    report = check(backend, clauses=mutant.clauses, configuration=configuration)
     found = [_found(mutant, result, scripts) for result in report.clauses if result.counterexample is not None]
     return {
         "minimum": mutant.minimum_operations,
@@ -89,9 +84,7 @@ def _found(mutant: Mutant, result: ClauseResult, scripts: bool) -> Line:
 
 
 def _correct_counterpart(mutant: Mutant) -> str:
-    history = getattr(mutant.make, "args", ())[-1:]
-    is_networked = bool(history) and isinstance(history[0], type) and issubclass(history[0], NetworkHistory)
-    return "over_a_network" if is_networked else "reference"
+    return "reference" if mutant.make().wire is None else "over_a_network"
 
 
 def run_script(script: str, subject: str) -> str:
@@ -141,8 +134,8 @@ def summary(lines: Sequence[Line]) -> str:
     for ratio, found, line in sorted(every, key=lambda each: -each[0]):
         if ratio != 1:
             text.append(
-                f"  {ratio:.2f} = {found['calls']}/{line['minimum']} {line['name']} {found['clause']} ({found['search']}):"
-                f" {'; '.join(found['lines'])}"
+                f"  {ratio:.2f} = {found['calls']}/{line['minimum']} {line['name']} {found['clause']}"
+                f" ({found['search']}): {'; '.join(found['lines'])}"
             )
     return "\n".join(text)
 
