@@ -256,7 +256,7 @@ class DiesOfARefusal(JsonHistory):
         return super()._transaction()
 
 
-@mutant("ERR-3", "ISO-7", "CON-1", "CON-2", "CON-4", "ORD-7", hardness="stateful", operations=40)
+@mutant("ERR-3", "ISO-7", "CON-1", "CON-2", "CON-4", "ORD-7", hardness="stateful", operations=301)
 class DiesOfUse(JsonHistory):
     """Handles take a connection and never give it back: after 300 operations the pool is empty for good."""
 
