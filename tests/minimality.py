@@ -103,11 +103,16 @@ def run_script(script: str, subject: str) -> str:
 
 
 def ratios(lines: Iterable[Line]) -> Iterator[tuple[float, Line, Line]]:
-    """For each counterexample with a length: calls ÷ known minimum, its line, and the line of its mutant."""
+    """For each shrunk counterexample: calls ÷ known minimum, its line, and the line of its mutant."""
     for line in lines:
         for found in line.get("found", ()):
-            if found["calls"] is not None:
+            if found["calls"] is not None and _is_shrunk(found):
                 yield found["calls"] / line["minimum"], found, line
+
+
+def _is_shrunk(found: Line) -> bool:
+    """Whether it is what shrinking ended with, or was cut at; else it says why it depends on what went before."""
+    return found["search"] == "minimal" or found["search"].startswith("cut")
 
 
 def summary(lines: Sequence[Line]) -> str:
@@ -116,6 +121,12 @@ def summary(lines: Sequence[Line]) -> str:
     named, every = list(ratios(first)), list(ratios(lines))
     missed = [line["name"] for line in lines if not line.get("found")]
     whole = [found for line in lines for found in line.get("found", ()) if found["calls"] is None]
+    tied = [
+        f"  {line['name']} {found['clause']}: {found['search']}"
+        for line in lines
+        for found in line.get("found", ())
+        if not _is_shrunk(found)
+    ]
     wrong = [
         f"  {line['name']} {found['clause']}: {found['mutant']} | {found['correct']}"
         for line in lines
@@ -128,6 +139,8 @@ def summary(lines: Sequence[Line]) -> str:
         _mean("the clause named first", named),
         _mean("every clause that fails", every),
         f"{len(whole)} counterexamples are experiments that are not shrunk",
+        f"{len(tied)} say that they depend on what went before",
+        *tied,
         f"scripts that don't tell the mutant from a correct history: {len(wrong)}",
         *wrong,
     ]

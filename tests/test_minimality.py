@@ -87,6 +87,13 @@ def test_the_shrunk_program_fails_by_its_own_clause(name: str) -> None:
         assert own.run(mutant.make(), control, own.control_lens or own.lens, 10.0, own.baseline).divergence is None
 
 
+def test_messages_are_plain_where_their_names_are_enough() -> None:
+    """What a message holds besides its name is left out, and names begin with m1."""
+    [result] = check(planted("clears_its_neighbour").make(), clauses=["CLR-4"], configuration=EFFORTS["quick"]).clauses
+    assert result.counterexample is not None
+    assert 'h1.add_messages([HumanMessage("m1")])' in result.counterexample.lines
+
+
 @pytest.mark.parametrize("name", NEED_EMPTY_STORES)
 def test_its_script_shows_the_defect_and_nothing_else(name: str) -> None:
     """In a process of its own: it still fails on the mutant, and not on the reference."""
