@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance._backend import Deviation
+from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
@@ -40,6 +40,8 @@ _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
 _PINNED = "a pinned witness"
+_UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
+_NOT_ALONE = "it needs what earlier programs have left: alone, over an empty store, it passes"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
@@ -70,12 +72,18 @@ class _Tally:
     suspect: Program | None = None
 
     def count(self, program: Program, outcome: Outcome) -> None:
-        if outcome.refused or (outcome.divergence is not None and self.suspect is None):
-            self.suspect = program
+        self._suspect(program, outcome)
         self.programs += 1
         self.operations += outcome.operations
         self.judged += outcome.judged
         self.refused |= outcome.refused
+
+    def _suspect(self, program: Program, outcome: Outcome) -> None:
+        """Keep the first program since which something has gone wrong in each, up to where it went wrong."""
+        if outcome.divergence is None and not outcome.refused:
+            self.suspect = None if outcome.judged else self.suspect
+        elif self.suspect is None:
+            self.suspect = program if outcome.divergence is None else _up_to(program, outcome.divergence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +213,17 @@ def _search(subject: Subject, check: Check, configuration: Configuration, tally:
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
     found = search.run_cases() or search.run_draws()
-    return search.make_small(*found) if found else None
+    if subject.backend.another is None:
+        return search.make_small(*found) if found else None
+    if found or (tally.suspect is not None and not tally.gave_up and not search.answers(subject.backend)):
+        return search.alone(found)
+    return None
+
+
+def _up_to(program: Program, divergence: Divergence) -> Program:
+    """What was done before a step failed that should not have; with that step, if nothing was refused before it."""
+    was_refused = any(index < divergence.index for index in divergence.expectation.may_raise)
+    return Program(program.steps[: divergence.index + (not was_refused)])
 
 
 def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
@@ -228,7 +246,7 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
         )
         # Recorded as a check of that clause, which can run it again.
         own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
-        return _Violation(own, program, divergence)
+        return _Violation(own, program, divergence, _UNSEARCHED)
     return None
 
 
@@ -238,6 +256,29 @@ class _Search:
     check: Check
     configuration: Configuration
     tally: _Tally
+    is_alone: bool = False
+
+    def alone(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
+        """The violation by a program that fails over an empty store, too, so that it fails for others.
+
+        Where there is none, the program found; it must have needed what earlier ones left in the store.
+        """
+        self.is_alone, suspect = True, self.tally.suspect
+        divergence = self._fails(found[0]) if found else None
+        lonely = (found[0], divergence) if found and divergence else self.run_cases() or self.run_draws()
+        if lonely:
+            return self.make_small(*lonely)
+        self.is_alone, self.tally.suspect = False, suspect
+        return replace(self.make_small(*found), search=_NOT_ALONE) if found else None
+
+    @contextmanager
+    def _store(self) -> Iterator[Backend]:
+        """The store to run a program on: the one that is checked, or an empty one."""
+        if not self.is_alone or self.subject.backend.another is None:
+            yield self.subject.backend
+        else:
+            with self.subject.backend.another() as backend:
+                yield backend
 
     def run_cases(self) -> tuple[Program, Divergence] | None:
         """The first of the certain programs that fails through this clause's fault."""
@@ -352,32 +393,38 @@ class _Search:
         timeout = self.configuration.timeout
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
-        outcome = self._run(program, timeout)
-        if outcome.hung_after_refusal is not None:
-            if not self._answers():
-                return outcome.hung_after_refusal
-            self.tally.gave_up = not shrinking
+        with self._store() as backend:
+            outcome = self._run_on(backend, program, timeout)
+            if outcome.hung_after_refusal is not None:
+                if not self.answers(backend):
+                    return outcome.hung_after_refusal
+                self.tally.gave_up = not shrinking
         if outcome.divergence is None or is_hanging(outcome.divergence):
             return outcome.divergence
         return outcome.divergence if self._is_to_blame(program, timeout, shrinking) else None
 
-    def _answers(self) -> bool:
-        """Whether the backend still answers anybody."""
+    def answers(self, backend: Backend) -> bool:
+        """Whether a backend still answers anybody."""
         try:
-            pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
+            pass_smoke_gate(backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
         except BackendError:
             return False
         return True
 
     def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
-        outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
+        with self._store() as backend:
+            return self._run_on(backend, program, timeout, baseline=baseline)
+
+    def _run_on(self, backend: Backend, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
+        outcome = self.check.run(backend, program, self.check.lens, timeout, baseline)
         self.tally.count(program, outcome)
         return outcome
 
     def _run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
         program = in_mode(program, "async") if self._is_async() else program
-        outcome = self.check.run(self.subject.backend, program, lens, timeout, self.check.baseline)
+        with self._store() as backend:
+            outcome = self.check.run(backend, program, lens, timeout, self.check.baseline)
         self.tally.count(program, outcome)
         return outcome
 

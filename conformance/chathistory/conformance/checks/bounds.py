@@ -88,6 +88,8 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(Open(1, A), Add(1, numbered(2)), Wait(_FOREVER), Read(1))
     steps: list[Step] = [Open(1, A), Add(1, numbered(2)), Wait(_PAST), Read(1)]
     yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
+    beside: list[Step] = [Open(1, B, ttl=TTL), Open(2, A), Add(1, numbered(1)), Add(2, numbered(1, first=2))]
+    yield program(beside, Wait(_PAST), Read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     yield program(
         expiring,
