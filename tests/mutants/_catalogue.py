@@ -16,6 +16,7 @@ from tests.mutants import (
     errors,
     expiry,
     fidelity,
+    limits,
     odd,
     ordering,
     runnable,
@@ -41,6 +42,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     runnable,
     bounds,
     expiry,
+    limits,
 )
 
 
@@ -51,4 +53,4 @@ def _in_module(module: ModuleType, kind: type[T]) -> tuple[T, ...]:
 
 
 MUTANTS: tuple[Mutant, ...] = tuple(one for module in FAMILIES for one in _in_module(module, Mutant))
-ODD: tuple[Odd, ...] = _in_module(odd, Odd)
+ODD: tuple[Odd, ...] = (*_in_module(odd, Odd), *_in_module(limits, Odd))

@@ -60,6 +60,7 @@ class _Tally:
     operations: int = 0
     judged: int = 0
     refused: set[str] = field(default_factory=set)
+    remarks: set[str] = field(default_factory=set)
     hung: bool = False
     gave_up: bool = False
     cut: str = ""
@@ -74,6 +75,7 @@ class _Tally:
         self.operations += outcome.operations
         self.judged += outcome.judged
         self.refused |= outcome.refused
+        self.remarks |= outcome.remarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ class _Search:
 
     def run_cases(self) -> tuple[Program, Divergence] | None:
         """The first of the certain programs that fails through this clause's fault."""
-        for case in self._cases():
+        for case in (*self._cases(), *self.check.fitted(self.subject.backend)):
             program = self._prepared(case)
             self._note_sample(program)
             if divergence := self._fails(program):
@@ -343,6 +345,8 @@ class _Search:
 
     def _is_async(self) -> bool:
         """Whether its programs make async calls only."""
+        if self.check.mixes_modes:
+            return False
         return self.check.modes == {"async"} or _runs_async(self.subject, self.check)
 
     def _fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
@@ -464,6 +468,7 @@ def _is_gone(deviation: Deviation) -> str:
 def _notes(tally: _Tally) -> Iterable[str]:
     if tally.refused:
         yield f"refused, as it may be: {', '.join(sorted(tally.refused))}"
+    yield from sorted(tally.remarks)
     if tally.cut:
         yield tally.cut
     if tally.sample:

@@ -28,6 +28,7 @@ from chathistory.conformance._report import (
 )
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks.durability import needs_processes
+from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
@@ -204,6 +205,9 @@ class _Run:
             yield "Its sync calls are not implemented; everything was checked through the async calls."
         if "processes" in set(self.subject.backend.claims) and (why := needs_processes(self.subject.backend)):
             yield f"It claims processes, but CON was not checked with them: {why}."
+        limits = self.subject.backend.limits
+        if limits is not None and max(limits.message_bytes or 0, limits.session_id_bytes or 0) > LARGEST_PROBED:
+            yield f"Its declared limits of more than {LARGEST_PROBED:,} bytes were not probed: they are too large."
         if self.subject.loops_over_batches:
             yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."
 
