@@ -115,12 +115,20 @@ class Limits:
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
                 raise TypeError(f"{name} must be an int or None, got {limit!r}")
             if limit is not None and limit < SMALLEST_LIMIT:
-                raise ValueError(f"{name} must be at least {SMALLEST_LIMIT}, so that what the suite stores fits, got {limit}")
+                raise ValueError(
+                    f"{name} must be at least {SMALLEST_LIMIT}, so that what the suite stores fits, got {limit}"
+                )
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
         """The types of errors that a refusal may raise."""
         return self.error if isinstance(self.error, tuple) else (self.error,)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The limits by name, those that there are."""
+        given = {"message_bytes": self.message_bytes, "session_id_bytes": self.session_id_bytes}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

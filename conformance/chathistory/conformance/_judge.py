@@ -335,7 +335,7 @@ class _Judge:
         if self.lens.arguments and isinstance(step, Add) and (wrong := self._changed_argument(observation, step)):
             return wrong
         self.judged += bool(self.loops)
-        self._remark_on_limits(step, track, reasons)
+        self._remark_on_limits(track, reasons)
         rules = self.rules.get(step.handle, KEEP_EVERYTHING)
         for operation in (
             [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages)
@@ -528,7 +528,7 @@ class _Judge:
         is_beyond = any(_bytes_of(message) > limit for message in step.messages)
         return ("store or refuse", frozenset({_BEYOND})) if is_beyond else ("store", frozenset())
 
-    def _remark_on_limits(self, step: Add | Assign, track: _Track, reasons: frozenset[str]) -> None:
+    def _remark_on_limits(self, track: _Track, reasons: frozenset[str]) -> None:
         """Say that a declared limit is not where the store ends."""
         limits = self.backend.limits
         if limits is None or not (track.is_beyond or _BEYOND in reasons):
@@ -536,7 +536,9 @@ class _Judge:
         what, limit = (
             ("a session id", limits.session_id_bytes) if track.is_beyond else ("a message", limits.message_bytes)
         )
-        self.remarks.add(f"the declared limit of {limit:,} bytes for {what} is not where it ends: one more was accepted")
+        self.remarks.add(
+            f"the declared limit of {limit:,} bytes for {what} is not where it ends: one more was accepted"
+        )
 
     def _refused_id(self, observation: Observation, track: _Track) -> Divergence | None:
         """A session id that may be refused was; one beyond the declared limit, with the declared error."""

@@ -16,6 +16,7 @@ from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
+    Asked,
     ClauseFinished,
     ClauseResult,
     ClauseStarted,
@@ -59,6 +60,7 @@ def check(
     configuration: Configuration | None = None,
     listener: Listener | None = None,
     target: str = "",
+    asked: Asked | None = None,
 ) -> Report:
     """Check every clause that a backend claims, or those named, and report.
 
@@ -73,6 +75,7 @@ def check(
         configuration: how hard to look.
         listener: told each event as it happens; the last is `RunFinished`, of an interrupted run, too.
         target: how the user named the backend, for the report.
+        asked: what else the user asked for, for the report.
 
     Raises:
         BackendError: if the backend does not pass the smoke gate.
@@ -84,7 +87,7 @@ def check(
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
     subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
-    return _Run(subject, configuration, chosen, listener or _ignore, target).run()
+    return _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked()).run()
 
 
 def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0) -> ClauseResult | None:
@@ -124,6 +127,7 @@ class _Run:
     chosen: tuple[Clause, ...]
     listener: Listener
     target: str
+    asked: Asked
     results: list[ClauseResult] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -193,6 +197,8 @@ class _Run:
             started=self.started,
             target=self.target,
             notes=(*backend.notes, *self._notes()),
+            asked=self.asked,
+            limits={} if backend.limits is None else backend.limits.sizes,
         )
         self.listener(RunFinished(report))
         return report
@@ -206,7 +212,7 @@ class _Run:
         if "processes" in set(self.subject.backend.claims) and (why := needs_processes(self.subject.backend)):
             yield f"It claims processes, but CON was not checked with them: {why}."
         limits = self.subject.backend.limits
-        if limits is not None and max(limits.message_bytes or 0, limits.session_id_bytes or 0) > LARGEST_PROBED:
+        if limits is not None and max(limits.sizes.values()) > LARGEST_PROBED:
             yield f"Its declared limits of more than {LARGEST_PROBED:,} bytes were not probed: they are too large."
         if self.subject.loops_over_batches:
             yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."

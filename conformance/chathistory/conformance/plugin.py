@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chathistory.reference import InMemoryChatHistoryStore
 
 RESULT = pytest.StashKey[str]()
-"""What an item of `ChatHistoryConformance` leaves for the JSON report."""
+"""What an item of `ChatHistoryConformance` leaves for the reports of its class."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,15 +38,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write the report of each ChatHistoryConformance class as JSON",
     )
+    group.addoption(
+        "--chathistory-html",
+        type=Path,
+        metavar="FILE",
+        help="write the report of each ChatHistoryConformance class as an HTML page",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect results, in the one process that hears of all of them, if a JSON report is wanted."""
-    path = config.getoption("chathistory_json")
-    if path is not None and not hasattr(config, "workerinput"):
-        from chathistory.conformance._pytest_json import JsonReports
+    """Collect results, in the one process that hears of all of them, if reports are wanted."""
+    wanted = {kind: config.getoption(f"chathistory_{kind}") for kind in ("json", "html")}
+    paths = {kind: path for kind, path in wanted.items() if path is not None}
+    if paths and not hasattr(config, "workerinput"):
+        from chathistory.conformance._pytest_reports import ClassReports
 
-        config.pluginmanager.register(JsonReports(path), "chathistory-json")
+        config.pluginmanager.register(ClassReports(paths), "chathistory-reports")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,16 @@ from chathistory.conformance._backend import Backend
 from chathistory.conformance._judge import Lens, Outcome
 from chathistory.conformance._program import Add, Clear, Mode, Program, Read, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, Check, fresh_read, numbered, observations_of, opened, run_plainly
+from chathistory.conformance.checks._check import (
+    A,
+    B,
+    Check,
+    fresh_read,
+    numbered,
+    observations_of,
+    opened,
+    run_plainly,
+)
 
 
 def _calls(claimed: Mode, other: Mode) -> Callable[[Effort], Iterator[Program]]:
