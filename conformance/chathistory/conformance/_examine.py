@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.database import ExampleDatabase
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
+from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, in_mode
@@ -86,8 +88,10 @@ class _Violation:
     search: str = "minimal"
 
 
-def examine(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult:
-    """Check one clause: every program it holds for certain, then drawn ones, until one fails.
+def examine(
+    subject: Subject, clause_id: str, configuration: Configuration, database: ExampleDatabase | None = None
+) -> ClauseResult:
+    """Check one clause: programs known from earlier runs, those it holds for certain, then drawn ones, until one fails.
 
     If the backend answers nobody any more at the end, the result is not this clause's but that of ERR-3: then no
     program could have been blamed for anything, since what it is compared with fails, too.
@@ -99,12 +103,14 @@ def examine(subject: Subject, clause_id: str, configuration: Configuration) -> C
         return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
     if known := _by_witness(subject, rule, checks, configuration, began):
         return known
-    tally = _Tally()
+    tally, known = _Tally(), KnownPrograms(database, subject.backend.name)
     with _quiet():
-        violation = next(filter(None, (_search(subject, check, configuration, tally) for check in checks)), None)
+        found = (_search(subject, check, configuration, tally, known) for check in checks)
+        violation = next(filter(None, found), None)
         if violation is None and (dead := _dead(subject, checks[0], configuration, tally)):
             rule, violation = clause(CLAUSE_OF_THE_DEAD), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
+    tally.remarks |= {known.problem} - {""}
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
 
 
@@ -144,7 +150,7 @@ def _by_witness(
     if check is None:
         return None
     recorded, tally = program_from_json(deviation.witness), _Tally()
-    by_chance = any(isinstance(step, Together | Trial | Cancel) for step in recorded.steps)
+    by_chance = _depends_on_chance(recorded)
     deadline = began + (configuration.clause_seconds if by_chance else 0.0)
     while tally.programs < _RUNS_OF_A_WITNESS or time.monotonic() < deadline:
         shown, outcome = _run_again(subject, check, recorded, configuration.timeout)
@@ -156,6 +162,10 @@ def _by_witness(
     if not tally.judged or (by_chance and configuration.effort != "quick"):
         return None
     return _not_seen(passed, deviation) if by_chance else replace(passed, reason=_passes_now(deviation))
+
+
+def _depends_on_chance(recorded: Program) -> bool:
+    return any(isinstance(step, Together | Trial | Cancel) for step in recorded.steps)
 
 
 def _not_seen(passed: ClauseResult, deviation: Deviation) -> ClauseResult:
@@ -198,14 +208,23 @@ def _runs_async(subject: Subject, check: Check) -> bool:
     return "sync" not in subject.modes and check.modes == {"sync"}
 
 
-def _search(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
+def _search(
+    subject: Subject, check: Check, configuration: Configuration, tally: _Tally, known: KnownPrograms
+) -> _Violation | None:
     if check.probe is not None:
         shown, outcome = check.probe(subject.backend, configuration.timeout)
         tally.count(shown, outcome)
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
-    found = search.run_cases() or search.run_draws()
-    return search.make_small(*found) if found else None
+    remembered = search.run_known(known)
+    found = remembered or search.run_cases() or search.run_draws()
+    if found is None:
+        return None
+    violation = search.make_small(*found)
+    if remembered is not None and violation.program != remembered[0]:
+        known.drop(check.name, remembered[0])
+    known.keep(check.name, violation.program)
+    return violation
 
 
 def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
@@ -238,6 +257,18 @@ class _Search:
     check: Check
     configuration: Configuration
     tally: _Tally
+
+    def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
+        """The first of the programs known from earlier runs that still fails through this clause's fault."""
+        for program in known.of(self.check.name):
+            by_chance = _depends_on_chance(program)
+            for _ in range(_RUNS_OF_A_WITNESS if by_chance else 1):
+                if divergence := self._fails(program):
+                    self.tally.remarks.add("found at once, by a program that hypothesis's database of examples held")
+                    return program, divergence
+            if not by_chance:
+                known.drop(self.check.name, program)
+        return None
 
     def run_cases(self) -> tuple[Program, Divergence] | None:
         """The first of the certain programs that fails through this clause's fault."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import settings
 
 from chathistory.conformance import _runner
 from chathistory.conformance._backend import Backend, Deviation
@@ -81,6 +82,7 @@ class ChatHistoryConformance:
                 configuration=_configuration(request),
                 target=chathistory_backend.import_path or "",
                 asked=_asked(request),
+                database=settings().database,
             )
         result = report.clauses[0]
         request.node.user_properties.append(("chathistory", result.outcome))

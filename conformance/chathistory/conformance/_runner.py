@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from hypothesis.database import ExampleDatabase
+
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._errors import BackendError, UsageError
@@ -61,6 +63,7 @@ def check(
     listener: Listener | None = None,
     target: str = "",
     asked: Asked | None = None,
+    database: ExampleDatabase | None = None,
 ) -> Report:
     """Check every clause that a backend claims, or those named, and report.
 
@@ -76,6 +79,8 @@ def check(
         listener: told each event as it happens; the last is `RunFinished`, of an interrupted run, too.
         target: how the user named the backend, for the report.
         asked: what else the user asked for, for the report.
+        database: hypothesis's, in which programs that showed a violation are kept, and from which those of earlier
+            runs are tried first; pytest items use that of the user's settings.
 
     Raises:
         BackendError: if the backend does not pass the smoke gate.
@@ -87,7 +92,8 @@ def check(
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
     subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
-    return _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked()).run()
+    run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database)
+    return run.run()
 
 
 def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0) -> ClauseResult | None:
@@ -128,6 +134,7 @@ class _Run:
     listener: Listener
     target: str
     asked: Asked
+    database: ExampleDatabase | None = None
     results: list[ClauseResult] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -157,7 +164,7 @@ class _Run:
         elif self.stopped:
             result = ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
         else:
-            result = examine(self.subject, rule.id, self.configuration)
+            result = examine(self.subject, rule.id, self.configuration, self.database)
             if result.id != rule.id:
                 result = self._died(rule, result)
             self._see_whether_it_still_answers(result)
