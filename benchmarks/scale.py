@@ -1,6 +1,6 @@
 """How much sooner a run over several processes ends: run as `python benchmarks/scale.py [ROUNDS] [MILLISECONDS]`.
 
-The store is the in-memory reference, every operation of which takes some milliseconds longer (3 by default), as over
+The store is the in-memory reference, every operation of which takes some milliseconds longer (5 by default), as over
 a network. Each round runs its clauses as pytest items in one process, and with pytest-xdist in two, one after the
 other, so that a slow minute of the machine meets both; then the medians and their ratio are printed. What is measured
 is the whole command: starting Python, collecting, and the processes that xdist starts are part of it.
@@ -37,7 +37,7 @@ AT_LEAST = 1.6
 
 def run(folder: Path, *options: str) -> float:
     """Seconds that one run of all clauses takes; all that are claimed must pass."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--chathistory-effort=quick", *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     began = time.monotonic()
     ended = subprocess.run([*command, "test_far.py"], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if ended.returncode:
@@ -64,4 +64,4 @@ def main(rounds: int, milliseconds: float) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(int(arguments[0]) if arguments else 3, float(arguments[1]) if len(arguments) > 1 else 3.0)
+    main(int(arguments[0]) if arguments else 3, float(arguments[1]) if len(arguments) > 1 else 5.0)

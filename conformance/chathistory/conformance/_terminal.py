@@ -110,7 +110,8 @@ class Screen:
         """
         if not self._quiet:
             self.show(report_block(report, scripts=scripts, replay=replay))
-        self._print(verdict_line(report), soft_wrap=True)
+        # A line of a log is one line, however long; a terminal breaks it at a word.
+        self._print(verdict_line(report), soft_wrap=not self._console.is_terminal)
 
     def _start(self, event: RunStarted) -> None:
         if self._quiet or not self._console.file.isatty():
