@@ -320,6 +320,7 @@ def test_an_explanation_of_what_no_longer_occurs_is_named() -> None:
         ('clauses = ["SNP-2"]', 'clauses = ["SNP-1"]', "SNP-1 is explained twice"),
         ('mend = "Copy on add."', 'mend = ""', "what would mend it"),
         ('mend = "Copy on add."', 'mend = "Copy on add."\nby_chance = true', "can't be by chance"),
+        ('of = "VAL-5"', 'of = "VAL-4"', "nothing can be VAL-4 again"),
         ('name = "peer:redis"', 'name = "peer:radish"', "expected each of"),
     ],
 )

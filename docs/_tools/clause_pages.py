@@ -19,6 +19,8 @@ from chathistory.reference import CLAUSES, FAMILIES, PROFILES, Clause, Family
 
 EXAMPLES = DOCS / "_data" / "examples.json"
 
+_HALF_A_PAGE = 38  # characters, of code
+
 _PROMISES: Mapping[str, str] = {
     "core": "what every history owes; always claimed",
     "async": "the async calls do what the sync ones do",
@@ -144,10 +146,13 @@ def _example(rule: Clause, example: Example) -> Iterator[str]:
     yield from (f"### Example {{#{rule.id.lower()}-example}}", "")
     yield from (f"A planted defect, {code(example.defect)}: {text(example.story)}", "")
     yield from _fenced("\n".join(example.lines), f'python linenums="1" hl_lines="{example.step + 1}"')
-    yield from ('<div class="sides" markdown>', "")
+    narrow = all(len(line) <= _HALF_A_PAGE for line in f"{example.expected}\n{example.observed}".split("\n"))
+    yield from (f'<div class="{"sides" if narrow else "above"}" markdown>', "")
     yield from _fenced(example.expected, 'text title="expected"')
     yield from _fenced(example.observed, 'text title="observed"')
-    yield from ("</div>", "", text(example.explanation), "")
+    yield from ("</div>", "")
+    if " ".join(example.explanation.split()) not in " ".join(example.observed.split()):
+        yield from (text(example.explanation), "")
     if example.script:
         inside = _fenced(example.script.rstrip("\n"), "python")
         yield from ('??? abstract "The script"', "", *(f"    {line}" if line else "" for line in _lines(inside)), "")

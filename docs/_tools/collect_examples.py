@@ -23,7 +23,7 @@ from chathistory.conformance._report import EFFORTS
 from chathistory.reference import CLAUSES, select
 
 _LONGEST_SCRIPT = 150
-_TRIED = 6
+_TRIED = 4
 _SEARCH = replace(EFFORTS["quick"], examples=20)
 _EASE = ("obvious", "stateful", "data", "timing")
 

@@ -213,9 +213,19 @@ def _peer_section(report: Report, peer: Peer, scripts: Mapping[tuple[str, str], 
     lines += [escaped(facts(report)) + ".", ""]
     for each in peer.broken:
         lines += _broken_block(peer, each, found, scripts)
-    unexplained = [clause_id for clause_id in found if peer.of(clause_id) is None]
-    for clause_id in unexplained:
-        lines += [_heading(peer, (clause_id,)), "", *_seen(peer, found[clause_id], scripts), ""]
+    for other in peer.again:
+        shown = [_seen(peer, found[clause_id], scripts) for clause_id in other.clauses if clause_id in found]
+        if shown:
+            lines += [
+                _heading(peer, other.clauses),
+                "",
+                f"{other.why.strip()} This is {other.of} again.",
+                "",
+                *shown,
+                "",
+            ]
+    for clause_id in (clause_id for clause_id in found if clause_id not in peer.explained):
+        lines += [_heading(peer, (clause_id,)), "", _seen(peer, found[clause_id], scripts), ""]
     return [*lines, *([peer.remarks.strip(), ""] if peer.remarks.strip() else [])]
 
 
@@ -227,10 +237,9 @@ def _broken_block(
     if not shown and not broken.by_chance:
         return []
     lines = [_heading(peer, broken.clauses), "", broken.wrong.strip(), "", f"**Mend:** {broken.mend.strip()}", ""]
-    for clause_id in shown:
-        lines += _seen(peer, found[clause_id], scripts)
+    lines += [_seen(peer, found[clause_id], scripts) for clause_id in shown]
     if unseen := [clause_id for clause_id in broken.clauses if clause_id not in found]:
-        lines += [f"- {', '.join(unseen)}: not seen in this run; it depends on chance." if broken.by_chance else ""]
+        lines += [f"- {', '.join(unseen)}: not seen in this run{'; it depends on chance' if broken.by_chance else ''}."]
     return [*lines, ""]
 
 
@@ -244,12 +253,12 @@ def _anchors(*names: str) -> str:
     return "".join(f'<a id="{name}"></a>' for name in names)
 
 
-def _seen(peer: Peer, result: ClauseResult, scripts: Mapping[tuple[str, str], str]) -> list[str]:
+def _seen(peer: Peer, result: ClauseResult, scripts: Mapping[tuple[str, str], str]) -> str:
     """How a run has shown a violation: at which call, in the counterexample's own sentence, and the script."""
     level = " (SHOULD)" if result.level == "SHOULD" else ""
     script = scripts.get((peer.name, result.id))
     where = f" ([script]({script}))" if script else ""
-    return [f"- {clause_link(result.id)}{level}: *seen* {_sentence(result)}{where}"]
+    return f"- {clause_link(result.id)}{level}: *seen* {_sentence(result)}{where}"
 
 
 def _sentence(result: ClauseResult) -> str:
@@ -264,7 +273,7 @@ def _sentence(result: ClauseResult) -> str:
 def _observed(found: Counterexample) -> str:
     """What was observed, if that is a line and the sentence does not say it already."""
     observed = found.observed.strip()
-    if "\n" in observed or observed in found.explanation or found.timeline_svg:
+    if "\n" in observed or observed.casefold() in found.explanation.casefold() or found.timeline_svg:
         return ""
     return f" Observed: {escaped(one_line(observed, _LONGEST_SENTENCE))}."
 

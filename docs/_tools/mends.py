@@ -52,6 +52,21 @@ class Broken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Again:
+    """Clauses that are named where a peer breaks another one; a run may name them or not.
+
+    Attributes:
+        clauses: their ids.
+        of: the clause whose fault it is, and whose mend mends it.
+        why: how the one shows as the other.
+    """
+
+    clauses: tuple[str, ...]
+    of: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Peer:
     """A history that people use, and what it breaks.
 
@@ -60,6 +75,7 @@ class Peer:
         history: which class of which library.
         opened: how the suite opens it.
         broken: what it breaks, in the order of the page.
+        again: what is named beside that.
         remarks: what else a reader should know, as Markdown.
     """
 
@@ -67,11 +83,13 @@ class Peer:
     history: str
     opened: str
     broken: tuple[Broken, ...]
+    again: tuple[Again, ...] = ()
     remarks: str = ""
 
-    def of(self, clause_id: str) -> Broken | None:
-        """What is known of a clause."""
-        return next((each for each in self.broken if clause_id in each.clauses), None)
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The clauses of which something is known."""
+        return tuple(clause_id for each in (*self.broken, *self.again) for clause_id in each.clauses)
 
 
 def load_mends(path: Path = MENDS) -> dict[str, Peer]:
@@ -90,10 +108,14 @@ def load_mends(path: Path = MENDS) -> dict[str, Peer]:
 
 def _peer(entry: Mapping[str, Any]) -> Peer:
     broken = tuple(_broken(entry["name"], each) for each in entry.get("broken", ()))
-    ids = [clause_id for each in broken for clause_id in each.clauses]
-    if twice := sorted({clause_id for clause_id in ids if ids.count(clause_id) > 1}):
-        raise MendsError(f"{entry['name']}: {', '.join(twice)} is explained twice")
-    return Peer(**{**entry, "broken": broken})
+    again = tuple(Again(**{**each, "clauses": tuple(each["clauses"])}) for each in entry.get("again", ()))
+    peer = Peer(**{**entry, "broken": broken, "again": again})
+    if twice := sorted({clause_id for clause_id in peer.explained if peer.explained.count(clause_id) > 1}):
+        raise MendsError(f"{peer.name}: {', '.join(twice)} is explained twice")
+    for each in again:
+        if not any(each.of in other.clauses for other in broken):
+            raise MendsError(f"{peer.name}: {each.of} is not explained, so nothing can be {each.of} again")
+    return peer
 
 
 def _broken(peer: str, entry: Mapping[str, Any]) -> Broken:
@@ -126,7 +148,7 @@ def _of_report(name: str, report: Report, peer: Peer | None) -> Iterable[str]:
     for clause_id in found:
         if peer is None:
             yield f"{name} is ours and breaks {clause_id}: mend it, or declare it, before it is published"
-        elif peer.of(clause_id) is None:
+        elif clause_id not in peer.explained:
             yield f"{name} breaks {clause_id}, which is not explained"
     if peer is not None and report.configuration.effort != "quick":
         for each in peer.broken:
