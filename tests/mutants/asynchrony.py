@@ -383,6 +383,22 @@ class ReadsTheReplyToACancelledCall(JsonHistory):
 # ASY-5
 
 
+@mutant("ASY-4", hardness="timing", operations=3)
+class UndoesMoreThanWasCancelled(JsonHistory):
+    """A cancelled add puts back the list as it was when the add began, without what others have added since."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        with self._transaction():
+            before = self._items()
+            self._append(items)
+        try:
+            yield max(self.store.latency, 0.001)
+        except GeneratorExit:
+            with self._transaction():
+                self._put(before)
+            raise
+
+
 @mutant("ASY-5", hardness="timing", operations=2)
 class RefusesASecondTask(JsonHistory):
     """One connection per handle, and a driver that takes one operation at a time."""

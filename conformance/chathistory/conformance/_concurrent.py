@@ -22,7 +22,7 @@ from chathistory.conformance.linearizability import (
     writer_order_violations,
 )
 
-Aspect: TypeAlias = Literal["lost", "order", "prefix", "torn", "linearizable", "works"]
+Aspect: TypeAlias = Literal["lost", "order", "prefix", "torn", "linearizable", "works", "cancelled"]
 
 _SESSION = "session"
 
@@ -49,7 +49,7 @@ def judge_events(events: list[Event], aspect: Aspect) -> Finding | None:
     if any(event.kind == "hung" for event in events):
         return Finding("Some of the calls did not return.")
     raised = next((event for event in events if event.error is not None), None)
-    if raised is not None and aspect == "works":
+    if raised is not None and aspect in ("works", "cancelled"):
         return Finding(
             f"{raised.kind} by worker {raised.worker} raised {type(raised.error).__name__}: {raised.error}, "
             "only because others were at work at the same time."
@@ -96,4 +96,5 @@ _JUDGES: dict[Aspect, Callable[[EventHistory], Finding | None]] = {
     "torn": lambda history: _found(torn_batches(history)),
     "linearizable": _linearizable,
     "works": _works,
+    "cancelled": _linearizable,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +19,7 @@ from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_from_json, program_to_json
-from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Together, Trial, in_mode
+from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Effort
 from chathistory.conformance._script import Expectation, script_of
@@ -33,7 +34,8 @@ CLAUSE_OF_THE_DEAD = "ERR-3"
 """The clause of a backend that answers nobody any more after something has raised."""
 
 # Stores whose every call goes over HTTP get fewer of them, or a run would take many minutes.
-_CASES_OF_SLOW_STORES: Mapping[Effort, int] = {"quick": 4, "full": 20, "thorough": 1_000_000}
+_SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400), "thorough": (10**9, 10**9)}
+"""Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
@@ -195,9 +197,8 @@ def _applicable(subject: Subject, rule: Clause) -> tuple[list[Check], str]:
         missing = "sync" if "sync" not in subject.modes else "async"
         return [], f"its {missing} calls are not {'implemented' if missing == 'sync' else 'claimed'}"
     needs = [check.needs(subject.backend) for check in possible]
-    return [check for check, need in zip(possible, needs, strict=True) if not need], "; ".join(
-        dict.fromkeys(filter(None, needs))
-    )
+    runnable = [check for check, need in zip(possible, needs, strict=True) if not need]
+    return runnable, "; ".join(dict.fromkeys(filter(None, needs)))
 
 
 def _runs_async(subject: Subject, check: Check) -> bool:
@@ -243,7 +244,9 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
             "Since an earlier step the backend answers nobody, on any session, through any handle.",
             Expectation(kind="returns", may_raise=frozenset(range(len(tally.suspect.steps)))),
         )
-        return _Violation(check, program, divergence, _UNSEARCHED)
+        # Recorded as a check of that clause, which can run it again.
+        own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
+        return _Violation(own, program, divergence, _UNSEARCHED)
     return None
 
 
@@ -288,15 +291,16 @@ class _Search:
                 break
         return None
 
-    def _cases(self) -> Iterable[Program]:
-        """Its cases; of a slow store, so many of them, evenly chosen, that the run ends in good time."""
-        cases = list(self.check.cases(self.configuration.effort))
-        most = _CASES_OF_SLOW_STORES[self.configuration.effort]
-        if not self.subject.is_slow or len(cases) <= most:
+    def _cases(self) -> Sequence[Program]:
+        """Its cases; of a store whose calls are costly a sample, so that the run ends in good time."""
+        effort = self.configuration.effort
+        cases = [*self.check.cases(effort), *self.check.seeded(effort, self.configuration.seed)]
+        if not self.subject.is_slow:
             return cases
-        latency = f"{self.subject.latency * 1000:.0f} ms"
-        self.tally.chosen = f"an add takes {latency}: of the programs that every run holds, a sample was run"
-        return [cases[round(number * (len(cases) - 1) / (most - 1))] for number in range(most)]
+        chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311
+        if len(chosen) < len(cases):
+            self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
+        return chosen
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -373,7 +377,12 @@ class _Search:
             program = in_units_of(self.subject.backend.ttl_resolution, self.subject.backend.advance is not None)(
                 program
             )
+        program = Program(tuple(self._seeded(step) for step in program.steps))
         return in_mode(program, "async") if self._is_async() else program
+
+    def _seeded(self, step: Step) -> Step:
+        """The step, by the run's seed if it chooses moments."""
+        return replace(step, seed=self.configuration.seed) if isinstance(step, Trial) else step
 
     def _is_async(self) -> bool:
         """Whether its programs make async calls only."""
@@ -428,6 +437,16 @@ class _Search:
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
         return not any(self._run_control(control, timeout).divergence for control in self.check.controls(program))
+
+
+def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:
+    """One program from each stretch of the list, as chance will have it, until that makes too many calls."""
+    programs, calls = most
+    stretches = min(programs, len(cases))
+    chosen = [cases[int((number + chance.random()) * len(cases) / stretches)] for number in range(stretches)]
+    while len(chosen) > 1 and sum(program.operations for program in chosen) > calls:
+        chosen.remove(max(chosen, key=lambda program: program.operations))
+    return chosen
 
 
 def is_hanging(divergence: Divergence | Counterexample) -> bool:

@@ -163,7 +163,9 @@ class _Run:
         """What becomes of the clause during which the backend ceased to answer, which is another one's fault."""
         self.stopped = f"the backend has answered nobody since {rule.id}; see {result.id}"
         if result.id not in [later.id for later in self.chosen[len(self.results) + 1 :]]:
-            return replace(result, id=rule.id, level=rule.level)
+            if rule.level != result.level:
+                return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
+            return replace(result, id=rule.id)
         self.dead = result
         return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
 

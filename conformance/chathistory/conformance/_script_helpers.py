@@ -222,8 +222,10 @@ _TORN = """\
 _LINEARIZABLE = """\
     calls = {}
     for event in sorted(events, key=lambda event: event.began):
+        # A cancelled call may take effect after its worker has gone on.
+        worker = event.worker if event.ended else event
         for part in [(message,) for message in event.added] or [()]:
-            calls.setdefault(event.worker, []).append((event, part))
+            calls.setdefault(worker, []).append((event, part))
     queues = list(calls.values())
     waiting, seen = [((0,) * len(queues), ())], set()
     while waiting:
@@ -235,12 +237,12 @@ _LINEARIZABLE = """\
             if state in seen or place == len(queues[number]):
                 continue
             event, part = queues[number][place]
-            if event.began > min(other.ended for other in left):
+            if event.began > min(other.ended or event.began for other in left):
                 continue
             after = (*places[:number], place + 1, *places[number + 1 :])
             if event.kind != "read" or event.error or event.observed == messages:
                 waiting.append((after, () if event.kind == "clear" else (*messages, *part)))
-            if event.error:
+            if event.error or not event.ended:
                 waiting.append((after, messages))
         seen.add(state)
     reads = [event.observed for event in events if event.kind == "read"]
@@ -254,6 +256,7 @@ _SOURCE_OF_ASPECT = {
     "torn": _TORN,
     "linearizable": _LINEARIZABLE,
     "works": _WORKS + _LOST + _ORDER,
+    "cancelled": _WORKS + _LINEARIZABLE,
 }
 
 _CREDENTIALS = r'CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")'
@@ -294,7 +297,7 @@ _MODULES = {
 def problem_source(aspect: str | None) -> str:
     """The function that judges what workers did together; without an aspect, whether they came back."""
     source = _PROBLEM.replace("ASPECT", _SOURCE_OF_ASPECT.get(aspect or "", ""))
-    return source.removesuffix("    return None").rstrip() if aspect == "linearizable" else source
+    return source.removesuffix("    return None").rstrip() if aspect in ("linearizable", "cancelled") else source
 
 
 def helper_sources(needed: Collection[str], *, has_target: bool) -> list[str]:

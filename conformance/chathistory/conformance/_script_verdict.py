@@ -216,6 +216,7 @@ _PROMISES = {
     "torn": "batches are read whole, with nothing inside them",
     "linearizable": "some order of the calls explains all that was read",
     "works": "every call succeeds, and every message is read at the end",
+    "cancelled": "every call that is not cancelled succeeds, and some order of the calls explains all that was read",
 }
 
 

@@ -6,6 +6,7 @@ Like the trials it imports nothing of chathistory but them, so that a counterexa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from chathistory.conformance.trials._writers import nursery_of
 
 CLEAR = "clear"
 READ = "read"
+CANCEL = "cancel "
 SECONDS_TO_END = 30.0
 
 
@@ -48,7 +50,8 @@ def run_together(
 
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
-    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears.
+    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin.
     """
@@ -131,8 +134,12 @@ async def _as_tasks(
 ) -> None:
     async def work(number: int) -> None:
         history = handles[number] or open_history()
-        for call, added in _calls(number, workers[number]):
+        for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
+            if _is_cancelled(call):
+                await _cancelled_add(history, added, place % 5)
+                events.append(Event(number, "add", began, None, added))
+                continue
             try:
                 result = await _async_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
@@ -152,9 +159,23 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = call if isinstance(call, int) else 0
+        size = int(call.removeprefix(CANCEL)) if _is_cancelled(call) else call if isinstance(call, int) else 0
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
+
+
+def _is_cancelled(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(CANCEL)
+
+
+async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
+    """Begin an add, and cancel it after so many turns: nobody knows whether it takes effect."""
+    task = asyncio.ensure_future(history.aadd_messages([HumanMessage(content) for content in added]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
 
 
 def _kind(call: Any) -> str:

@@ -27,6 +27,10 @@ def _no_programs(_effort: Effort) -> Iterable[Program]:
     return ()
 
 
+def _no_seeded_programs(_effort: Effort, _seed: int) -> Iterable[Program]:
+    return ()
+
+
 def _no_controls(_program: Program) -> Iterable[Program]:
     return ()
 
@@ -44,6 +48,7 @@ class Check:
         name: the promise, as a phrase.
         lens: what of an outcome is judged.
         cases: the programs that every run holds; what must occur for certain stands here.
+        seeded: more programs for certain, chosen by the run's seed.
         draws: where further programs come from.
         controls: programs that must *not* fail for a failure to be this clause's: the same without what the
             clause is about. A failure that its control shares is left to the clause it belongs to.
@@ -60,6 +65,7 @@ class Check:
     name: str
     lens: Lens = field(default_factory=Lens)
     cases: Callable[[Effort], Iterable[Program]] = _no_programs
+    seeded: Callable[[Effort, int], Iterable[Program]] = _no_seeded_programs
     draws: SearchStrategy[Program] | None = None
     controls: Callable[[Program], Iterable[Program]] = _no_controls
     control_lens: Lens | None = None

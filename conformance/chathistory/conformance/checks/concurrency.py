@@ -1,8 +1,10 @@
-"""CON, ATM-2, ATM-3, ASY-5: what several workers do to one session at once."""
+"""CON, ATM-2, ATM-3, ASY-4, ASY-5: what several workers do to one session at once."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from chathistory.conformance._backend import Backend
@@ -10,6 +12,7 @@ from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
 from chathistory.conformance._report import Effort
+from chathistory.conformance._together import CANCEL
 from chathistory.conformance.checks._check import A, Check, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
@@ -18,6 +21,8 @@ How = Literal["threads", "tasks", "processes"]
 
 _ATTEMPTS: Mapping[Effort, int] = {"quick": 2, "full": 4, "thorough": 60}
 _ATTEMPTS_OF_PROCESSES: Mapping[Effort, int] = {"quick": 1, "full": 2, "thorough": 30}
+
+_SEEDED: Mapping[Effort, int] = {"quick": 1, "full": 3, "thorough": 60}
 
 _ADDING: Worker = (1,) * 12
 _READING: Worker = ("read",) * 12
@@ -49,12 +54,38 @@ def _programs(
     return cases
 
 
+def _seeded_programs(name: str, how: How, calls: Worker) -> Callable[[Effort, int], Iterator[Program]]:
+    """Workers who make calls of these kinds, as the seed chooses them."""
+
+    def programs(effort: Effort, seed: int) -> Iterator[Program]:
+        chance = random.Random(f"{seed} {name} {how}")  # noqa: S311 -- no secret
+        for _ in range(_SEEDED[effort]):
+            workers = tuple(
+                tuple(chance.choice(calls) for _ in range(chance.randint(3, 14))) for _ in range(chance.randint(2, 5))
+            )
+            yield program(Together(A, workers, how=how, shared=how != "processes" and chance.random() < 0.5))
+
+    return programs
+
+
 def one_after_another(failing: Program) -> Iterator[Program]:
     """The same calls with nobody else at work."""
     for step in failing.steps:
         if isinstance(step, Together):
             mode: Mode = "async" if step.how == "tasks" else "sync"
             yield program(Open(1, A), [Add(1, numbered(3), mode=mode), Read(1, mode), Clear(1, mode)], Read(1, mode))
+
+
+def without_cancels(failing: Program) -> Iterator[Program]:
+    """The same work with nothing cancelled."""
+    for step in failing.steps:
+        if isinstance(step, Together):
+            workers = tuple(tuple(_uncancelled(call) for call in worker) for worker in step.workers)
+            yield program(replace(step, workers=workers))
+
+
+def _uncancelled(call: int | str) -> int | str:
+    return int(call.removeprefix(CANCEL)) if isinstance(call, str) and call.startswith(CANCEL) else call
 
 
 def _check(
@@ -65,17 +96,24 @@ def _check(
     sets: tuple[tuple[Worker, ...], ...],
     *,
     opens: bool = False,
+    controls: Callable[[Program], Iterable[Program]] = one_after_another,
 ) -> Check:
+    calls = tuple(dict.fromkeys(call for workers in sets for worker in workers for call in worker))
     return Check(
         clause=clause,
         name=f"{name} ({how})",
         lens=Lens(aspect=aspect),
         cases=_programs(how, sets, opens=opens),
-        controls=one_after_another,
+        seeded=_no_more if opens else _seeded_programs(clause, how, calls),
+        controls=controls,
         needs={"threads": _needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
     )
+
+
+def _no_more(_effort: Effort, _seed: int) -> Iterable[Program]:
+    return ()
 
 
 def _needs_threads(backend: Backend) -> str:
@@ -100,6 +138,9 @@ _CLEARERS = (
     ((1, "clear", 1, "read"), (1, 1, "clear", 1), (1, "read", "read", 1)),
     (((1,) * 6 + ("read", "clear")) * 4 + (1,) * 6, ("read",) * 24),
 )
+_CANCELLERS = (
+    ((1, "cancel 3", 1, "cancel 2", "cancel 5", 1), (2, "read", 1, 2, "read", 1), ("cancel 1", 1, "read", 1, "read")),
+)
 _OPENERS = (((1, "read"),) * 8,)
 
 CHECKS = (
@@ -107,6 +148,14 @@ CHECKS = (
     _check("ATM-2", "nothing stands inside a batch", "torn", "tasks", _BATCH_ADDERS),
     _check("ATM-3", "nobody reads a part of a batch", "torn", "threads", _BATCHES_AND_READERS),
     _check("ATM-3", "nobody reads a part of a batch", "torn", "tasks", _BATCHES_AND_READERS),
+    _check(
+        "ASY-4",
+        "calls beside cancelled ones are left alone",
+        "cancelled",
+        "tasks",
+        _CANCELLERS,
+        controls=without_cancels,
+    ),
     _check("ASY-5", "concurrent tasks may share a handle", "works", "tasks", _ADDERS_AND_READERS),
     _check("CON-1", "no acknowledged message is lost", "lost", "threads", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "threads", _ADDERS_AND_READERS),
