@@ -77,7 +77,7 @@ def _random(hard: bool) -> SearchStrategy[str]:
     if hard:
         return st.text(st.characters(exclude_categories=()), max_size=12)
     # All that UTF-8 can hold; asked for by its codec, it would take a second to find out which.
-    return st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=12)
+    return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 
 
 @lru_cache

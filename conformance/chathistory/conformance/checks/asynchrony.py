@@ -20,6 +20,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    Together,
     in_mode,
     program,
 )
@@ -164,7 +165,11 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
 
 
 def without_cancels(failing: Program) -> Iterator[Program]:
-    """The same program without its cancelled calls, and with whole calls in their place."""
+    """The same program without its cancelled calls, with whole calls in their place, and the same calls at once."""
+    for step in failing.steps:
+        if isinstance(step, Cancel) and step.beside:
+            whole = len(step.messages) or "clear"
+            yield program(Together(A, ((len(step.beside),), (whole,)), how="tasks", shared=True, attempts=2))
     yield Program(tuple(step for step in failing.steps if not isinstance(step, Cancel)))
     yield program(*(_uncancelled(step) if isinstance(step, Cancel) else step for step in failing.steps))
 
@@ -236,6 +241,7 @@ CHECKS = (
         lens=Lens(recovery=True),
         cases=_cancelled,
         controls=without_cancels,
+        control_lens=Lens(recovery=True, aspect="cancelled"),
         modes=frozenset({"async"}),
     ),
     Check(

@@ -22,6 +22,7 @@ from chathistory.conformance.checks._check import (
     opened,
     with_plain_messages,
 )
+from chathistory.conformance.checks.fidelity import with_plain_or_refused
 from chathistory.conformance.checks.sessions import bad_adds
 
 
@@ -72,6 +73,28 @@ def without_bad_adds(failing: Program) -> Iterator[Program]:
     refused = {id(step) for step in failing.steps if isinstance(step, Add | Assign) and _is_bad(step, bad)}
     yield Program(tuple(step for step in failing.steps if id(step) not in refused))
     yield from with_plain_messages(failing)
+
+
+def with_nothing_afterwards(failing: Program) -> Iterator[Program]:
+    """The same program without what is written after the first refusal: what has changed by then is ATM-1's."""
+    bad = bad_adds(1)
+    refused = [
+        place for place, step in enumerate(failing.steps) if isinstance(step, Add | Assign) and _is_bad(step, bad)
+    ]
+    first = refused[0] if refused else len(failing.steps)
+    yield Program(
+        tuple(
+            step
+            for place, step in enumerate(failing.steps)
+            if place <= first or not isinstance(step, Add | Assign | Clear)
+        )
+    )
+
+
+def refused_to_no_harm(failing: Program) -> Iterator[Program]:
+    """What remains is a matter of what comes after a refusal."""
+    yield from without_bad_adds(failing)
+    yield from with_nothing_afterwards(failing)
 
 
 def _is_bad(step: Add | Assign, bad: list[Add]) -> bool:
@@ -159,28 +182,40 @@ def with_good_items(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(Program(tuple(steps)))
 
 
+def with_good_or_harmless_items(failing: Program) -> Iterator[Program]:
+    """With something good in place of what is refused; and the same program, with nobody looking at the refusals.
+
+    What fails so is what a refusal did to the history: ATM-1's business.
+    """
+    yield from with_good_items(failing)
+    yield failing
+
+
 _CHECKS = (
     Check(
         clause="ERR-1",
         name="add refuses what is no message",
         lens=Lens(refusal=True),
         cases=_not_messages,
-        controls=with_good_items,
+        controls=with_good_or_harmless_items,
+        control_lens=Lens(),
     ),
-    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_messages),
+    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal",
         lens=Lens(recovery=True),
         cases=_recovered,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
     ),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal in async",
         lens=Lens(recovery=True),
         cases=_recovered_async,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
     Check(
@@ -195,6 +230,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn,
         controls=with_good_items,
+        control_lens=Lens(),
     ),
     Check(
         clause="ATM-1",
@@ -202,6 +238,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn_async,
         controls=with_good_items,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
 )
