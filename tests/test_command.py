@@ -83,6 +83,19 @@ def slow_to_open():
 def with_thread():
     threading.Thread(target=threading.Event().wait).start()
     return Backend(name="threaded", get_session_history=good)
+
+def on_server(*, server=""):
+    yield Backend(name="on a server", get_session_history=good)
+
+def forgets_on_docker(*, server=""):
+    yield Backend(name="forgets", get_session_history=Reversed if server == "docker" else good, claims=["core"])
+
+class Reversed(InMemoryChatMessageHistory):
+    """Stores a batch the wrong way round."""
+    def __init__(self, session_id):
+        super().__init__(session_id, store=store)
+    def add_messages(self, messages):
+        super().add_messages(list(messages)[::-1])
 '''
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
@@ -597,3 +610,27 @@ def test_quiet_shows_no_bar_either() -> None:
     """On a terminal, too, quiet is one line."""
     out = on_a_terminal("check", "subjects.py:good", "--quick", "--clause", "ORD-4", "--quiet")
     assert len(out.splitlines()) == 1
+
+
+def test_a_report_says_what_repeats_the_run(chathistory: Run) -> None:
+    """Target, server, claims, clauses, effort and seed; of a URL without its credentials."""
+    arguments = ("subjects.py:on_server", "--claim", "async", "--clause", "ORD-1", "--quick", "--seed", "3")
+    chathistory("check", *arguments, "--server", "docker", "--json", "r.json")
+    data = json.loads(Path("r.json").read_text())
+    assert data["target"] == "subjects.py:on_server"
+    assert data["asked"] == {
+        "command": f"chathistory check {arguments[0]} --server docker --claim async --clause ORD-1 --quick --seed 3",
+        "server": "docker",
+        "claims": ["async"],
+        "clauses": ["ORD-1"],
+        "deviations": "",
+    }
+    chathistory("check", *arguments, "--server", "redis://me:secret@host", "--json", "r.json")
+    assert "secret" not in Path("r.json").read_text()
+
+
+def test_replay_uses_the_server_of_the_report(chathistory: Run) -> None:
+    """Unless another one is named, or the report says only where it was."""
+    chathistory("check", "subjects.py:forgets_on_docker", "--server", "docker", "--clause", "ORD-2", "--json", "r.json")
+    assert chathistory("replay", "r.json")[0] == 1
+    assert chathistory("replay", "r.json", "--server", "embedded")[0] == 0

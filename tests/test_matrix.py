@@ -348,3 +348,30 @@ def test_a_request_for_nothing_that_exists_raises() -> None:
     """The error is one that the command shows in a line."""
     with pytest.raises(UsageError):
         saved_report(Path("missing.json"))
+
+
+def test_claims_and_deviations_are_those_of_check(chathistory: Run) -> None:
+    """A file for all targets or for one; a declared violation does not fail the matrix."""
+    chathistory("check", "subjects.py:Reversed", "--quick", "--clause", "ORD", "--json", "r.json", "--quiet")
+    failed = [
+        entry["id"] for entry in json.loads(Path("r.json").read_text())["clauses"] if entry["outcome"] == "failed"
+    ]
+    Path("known.toml").write_text(
+        "".join(f'[[deviation]]\nclause = "{name}"\nreason = "it is the wrong way round"\n' for name in failed)
+    )
+    targets = ("subjects.py:good", "subjects.py:Reversed")
+    known = ("--deviations", "subjects.py:Reversed=known.toml")
+    common = ("--clause", "ORD", "--quick", "--claim", "core", "--json", "m.json")
+    assert chathistory("matrix", *targets, *common, *known)[0] == 0
+    reports = json.loads(Path("m.json").read_text())["reports"]
+    assert [report["claims"] for report in reports] == [["core"], ["core"]]
+    assert reports[1]["asked"]["deviations"] == "known.toml"
+    assert chathistory("matrix", *targets, *common)[0] == 1
+
+
+def test_a_wrong_file_of_deviations_is_told_before_anything_runs(chathistory: Run) -> None:
+    """One line and exit code 2."""
+    code, _, err = chathistory("matrix", "subjects.py:good", "--deviations", "missing.toml")
+    assert code == 2
+    assert "missing.toml" in err
+    assert err.count("\n") == 1

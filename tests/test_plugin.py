@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ import pytest
 from chathistory.conformance._cli import run
 from chathistory.conformance._files import schema
 from chathistory.conformance._pytest import BrokenClauseWarning
-from chathistory.conformance._pytest_json import paths_of
+from chathistory.conformance._pytest_reports import paths_of
 from chathistory.reference import CLAUSES
 
 # A checkout that is on the path only has no entry points.
@@ -335,7 +336,7 @@ def without_times(data: dict[str, Any]) -> dict[str, Any]:
         if entry["counterexample"] is not None:
             entry["counterexample"] = {**entry["counterexample"], "script": "names the target"}
     data = {**data, "clauses": clauses}
-    return {name: value for name, value in data.items() if name not in ("seconds", "started", "target")}
+    return {name: value for name, value in data.items() if name not in ("seconds", "started", "target", "asked")}
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -378,6 +379,27 @@ class TestMine(ChatHistoryConformance):
     assert json.loads((project.path / "r.json").read_text())["target"] == ""
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_the_page_is_one_for_all_items_of_a_class(project: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    """In one process and in several, with the violation and the command that checks it again."""
+    arguments = ("-k", "ORD-3 or ORD-6", "--chathistory-html=r.html", "--chathistory-json=r.json", *workers)
+    result = run_tests(project, FORGETFUL, *arguments)
+    result.stdout.fnmatch_lines(["chathistory: report of test_mine.py::TestForgetful: r.html"])
+    page = (project.path / "r.html").read_text()
+    assert "pytest &#39;test_mine.py::TestForgetful::test_clause[ORD-3]&#39;" in page
+    assert 'id="c-ORD-6"' in page
+
+
+def test_a_report_says_what_repeats_the_run(project: pytest.Pytester) -> None:
+    """The class, the effort and the seed; and the claims that were asked for."""
+    run_tests(project, FORGETFUL, "-k", "ORD-3", "--chathistory-json=r.json", "--chathistory-seed=7")
+    data = json.loads((project.path / "r.json").read_text())
+    assert data["asked"]["claims"] == ["core"]
+    again = shlex.split(data["asked"]["command"])
+    assert again[:2] == ["pytest", "test_mine.py::TestForgetful"]
+    assert "--chathistory-seed=7" in again
+
+
 def test_an_interrupted_class_is_incomplete(project: pytest.Pytester) -> None:
     """A report of fewer items than were selected says so."""
     run_tests(project, FORGETFUL, "-k", "ORD", "-x", "--chathistory-json=r.json")
@@ -405,7 +427,7 @@ def test_each_class_gets_a_report(project: pytest.Pytester) -> None:
 def test_classes_of_one_name_do_not_share_a_report() -> None:
     """Where the name of the class is not enough, that of its module is put before it."""
     ids = ["tests/test_a.py::TestMine", "tests/test_b.py::TestMine", "tests/test_b.py::TestOuter::TestInner"]
-    assert list(paths_of(ids, Path("r.json")).values()) == [
+    assert list(paths_of(ids, Path("r.json"), "json").values()) == [
         Path("r-tests.test_a.TestMine.json"),
         Path("r-tests.test_b.TestMine.json"),
         Path("r-TestOuter.TestInner.json"),

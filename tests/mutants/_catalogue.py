@@ -15,6 +15,7 @@ from tests.mutants import (
     errors,
     expiry,
     fidelity,
+    limits,
     odd,
     ordering,
     runnable,
@@ -41,6 +42,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     runnable,
     bounds,
     expiry,
+    limits,
 )
 
 
@@ -48,4 +50,4 @@ MUTANTS: tuple[Mutant, ...] = (
     *selfproof.MUTANTS,
     *(one for module in FAMILIES for one in planted_in(module, Mutant)),
 )
-ODD: tuple[Odd, ...] = (*selfproof.ODD, *planted_in(odd, Odd))
+ODD: tuple[Odd, ...] = (*selfproof.ODD, *planted_in(odd, Odd), *planted_in(limits, Odd))

@@ -156,7 +156,7 @@ class ExpiresAfterThirtyDaysByDefault(_DefaultTtl):
     default = 30 * 24 * 3600
 
 
-@mutant("EXP-3", "EXP-1", hardness="stateful", operations=3)
+@mutant("EXP-3", "EXP-1", hardness="stateful", operations=2)
 class ExpiresEverySessionOfTheStore(JsonHistory):
     """The ttl is set on the client, and from then on holds for sessions that were opened without one."""
 

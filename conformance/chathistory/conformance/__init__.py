@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chathistory.conformance._backend import Backend, Deviation, Wire
+    from chathistory.conformance._backend import Backend, Deviation, Limits, Wire
     from chathistory.conformance._errors import BackendError, UsageError
     from chathistory.conformance._pytest import ChatHistoryConformance
     from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Report
@@ -22,6 +22,7 @@ __all__ = [
     "Configuration",
     "Counterexample",
     "Deviation",
+    "Limits",
     "Report",
     "UsageError",
     "Wire",
@@ -37,6 +38,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let misspelt 
         "Configuration": "_report",
         "Counterexample": "_report",
         "Deviation": "_backend",
+        "Limits": "_backend",
         "Report": "_report",
         "UsageError": "_errors",
         "Wire": "_backend",

@@ -21,6 +21,9 @@ SessionFactory: TypeAlias = Callable[[str], BaseChatMessageHistory]
 DEFAULT_CLAIMS: frozenset[Profile] = frozenset({"core", "async", "threads"})
 """What a bare callable is taken to claim, unless the user says otherwise."""
 
+SMALLEST_LIMIT = 64
+"""The smallest limit that can be declared, in bytes: the suite's ordinary ids and messages are shorter."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deviation:
@@ -81,6 +84,54 @@ class Wire:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How much a store takes, as its documentation says; each limit is probed one below, at, and one above it.
+
+    Up to a limit everything is kept exactly. Beyond it, it is refused with `error` and nothing is stored; if it is
+    kept all the same, nothing is lost, and the report says that the limit is not where it ends. A limit excuses
+    nothing: a store that refuses what a clause promises breaks that clause, whatever is declared here.
+
+    Attributes:
+        error: what the refusal raises, a type or several.
+        message_bytes: the largest text of one message that is kept, in bytes of UTF-8; None is no limit.
+        session_id_bytes: the longest session id that works, in bytes of UTF-8; None is no limit.
+
+    Raises:
+        TypeError: `error` is no type of exceptions, or a limit no int.
+        ValueError: without any limit, or with one that is too small to be probed.
+    """
+
+    error: type[Exception] | tuple[type[Exception], ...]
+    message_bytes: int | None = None
+    session_id_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.errors or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in self.errors):
+            raise TypeError(f"error must be a type of exceptions, or a tuple of them, got {self.error!r}")
+        if self.message_bytes is None and self.session_id_bytes is None:
+            raise ValueError("limits need a message_bytes or a session_id_bytes")
+        for name in ("message_bytes", "session_id_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+                raise TypeError(f"{name} must be an int or None, got {limit!r}")
+            if limit is not None and limit < SMALLEST_LIMIT:
+                raise ValueError(
+                    f"{name} must be at least {SMALLEST_LIMIT}, so that what the suite stores fits, got {limit}"
+                )
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """The types of errors that a refusal may raise."""
+        return self.error if isinstance(self.error, tuple) else (self.error,)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The limits by name, those that there are."""
+        given = {"message_bytes": self.message_bytes, "session_id_bytes": self.session_id_bytes}
+        return {name: limit for name, limit in given.items() if limit is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Backend:
     """A subject of the suite.
 
@@ -92,7 +143,9 @@ class Backend:
         with_history_size: opens a handle that keeps the last N messages; needed to claim `bounded`.
         with_ttl: opens a handle whose session expires after so many seconds; needed to claim `expiry`.
         advance: moves the backend's clock on by so many seconds; None waits in real time.
-        ttl_resolution: the shortest ttl that the backend keeps exactly, in seconds.
+        ttl_resolution: the shortest ttl that the backend keeps exactly, in seconds. A session lives for its ttl,
+            and may live for one such unit more.
+        limits: how large a message and how long a session id the store takes, and how it refuses what is more.
         in_partition: opens a handle in a named partition of the store (a table, key prefix, collection),
             making it if need be; needed for ISO-6.
         slow: a context in which every operation of the store takes the given seconds longer; lets ASY-3
@@ -104,6 +157,9 @@ class Backend:
         crash_server: kills the store's server with SIGKILL, and returns when it answers again; needed for
             DUR-3, and only to be given where acknowledged messages must survive that.
         secrets: credentials that must not appear in any error (ERR-4).
+        another: a context that yields a backend of the same kind over an empty store, beside this one and
+            independent of it. Counterexamples are then made small over empty stores, so that none depends on
+            what earlier programs have left; to be given where that takes milliseconds.
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
         costly: each call takes so long (an emulator, a service far away) that quick and full runs hold a sample of
             the programs they would hold otherwise, and say so. A store whose adds are seen to take 20 ms or
@@ -122,12 +178,14 @@ class Backend:
     with_ttl: Callable[[str, float], BaseChatMessageHistory] | None = None
     advance: Callable[[float], None] | None = None
     ttl_resolution: float = 1.0
+    limits: Limits | None = None
     in_partition: Callable[[str, str], BaseChatMessageHistory] | None = None
     slow: Callable[[float], AbstractContextManager[object]] | None = None
     wire: Wire | None = None
     in_another_process: SessionFactory | None = None
     crash_server: Callable[[], None] | None = None
     secrets: tuple[str, ...] = ()
+    another: Callable[[], AbstractContextManager[Backend]] | None = None
     disposable: bool = False
     costly: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)

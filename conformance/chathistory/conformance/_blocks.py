@@ -65,6 +65,14 @@ def unfinished(report: Report) -> str:
     return "it stopped at the first failure" if stopped else "it was interrupted"
 
 
+_LIMITED = {"message_bytes": "messages", "session_id_bytes": "session ids"}
+
+
+def limits_text(report: Report) -> str:
+    """The limits that the backend declares; empty without any."""
+    return ", ".join(f"{_LIMITED.get(name, name)} of {size:,} bytes" for name, size in report.limits.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """The sign of an outcome, in ASCII where the output can hold no more."""

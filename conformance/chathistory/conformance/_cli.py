@@ -171,6 +171,13 @@ def check(target: str, **options: Any) -> int:
     metavar="[TARGET=]WAY",
     help="The server of all targets, or of one (repeatable).",
 )
+@click.option("--claim", "claims", multiple=True, metavar="PROFILE", help="Check this profile (repeatable).")
+@click.option(
+    "--deviations",
+    multiple=True,
+    metavar="[TARGET=]FILE",
+    help="The clauses that all targets, or one, are known to break (repeatable).",
+)
 @_with(_EFFORT_OPTIONS)
 @click.option("--json", type=_FILE, metavar="FILE", help="Write the matrix, with all reports, as JSON.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write the matrix as Markdown.")
@@ -189,6 +196,8 @@ def matrix(sources: tuple[str, ...], clauses: tuple[str, ...], servers: tuple[st
             configuration=_configuration(options),
             destinations=Destinations(**{name: options[name] for name in ("json", "markdown", "html")}),
             quiet=options["quiet"],
+            claims=parse_claims(options["claims"]),
+            deviations=options["deviations"],
         )
     )
 

@@ -30,6 +30,7 @@ from chathistory.conformance._listings import (
 from chathistory.conformance._locate import registered_backends
 from chathistory.conformance._report import (
     EFFORTS,
+    Asked,
     ClauseResult,
     Configuration,
     Event,
@@ -42,7 +43,7 @@ from chathistory.conformance._soak import SoakSettings, Tally, soak
 from chathistory.conformance._soak_screen import SoakScreen, write_soak
 from chathistory.conformance._targets import open_target
 from chathistory.conformance._terminal import Screen
-from chathistory.conformance._text import error_line, one_line
+from chathistory.conformance._text import error_line, one_line, without_credentials
 from chathistory.reference import CLAUSES, PROFILES, Profile, select
 
 CONFORMANT, NOT_CONFORMANT, FAULT, INTERRUPTED = 0, 1, 2, 130
@@ -64,6 +65,17 @@ class CheckRequest:
     def replay(self, clause_id: str) -> str:
         """The command that checks one clause again as it was checked."""
         return self._command((clause_id,))
+
+    @property
+    def asked(self) -> Asked:
+        """What the report says of the request."""
+        return Asked(
+            command=self.command,
+            server=without_credentials(self.server),
+            claims=self.claims or (),
+            clauses=self.clauses,
+            deviations=str(self.deviations or ""),
+        )
 
     @property
     def command(self) -> str:
@@ -128,6 +140,7 @@ def checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Re
             configuration=request.configuration,
             listener=broadcast([last, screen]),
             target=request.target,
+            asked=request.asked,
         ), False
     except KeyboardInterrupt:
         if last.report is None:
@@ -193,7 +206,7 @@ def run_replay(path: Path, target: str | None, server: str = "") -> int:
     if not recorded:
         screen.say(f"{path} holds no counterexample: there is nothing to replay")
         return CONFORMANT
-    with open_target(_target_of(data, target, path), server=server) as backend:
+    with open_target(_target_of(data, target, path), server=server or _server_of(data, target)) as backend:
         timeout = _timeout_of(data)
         _runner.smoke(backend, timeout=timeout)
         failing = [_replayed(backend, entry, timeout, path, screen) for entry in recorded]
@@ -231,6 +244,14 @@ def _target_of(data: dict[str, Any], target: str | None, path: Path) -> str:
     if not isinstance(named, str) or not named:
         raise UsageError(f"{str(path)!r} does not say what it checked; name it with --target TARGET")
     return named
+
+
+def _server_of(data: dict[str, Any], target: str | None) -> str:
+    """The way of the server that the run used; not a URL, which is only complete in the hands of its user."""
+    asked = data.get("asked")
+    recorded = asked.get("server") if isinstance(asked, dict) else None
+    is_way = isinstance(recorded, str) and "://" not in recorded
+    return str(recorded) if is_way and target in (None, data.get("target")) else ""
 
 
 def _timeout_of(data: dict[str, Any]) -> float:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.database import ExampleDatabase
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance._backend import Deviation
+from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
+from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
 from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, in_mode
@@ -40,6 +42,8 @@ _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
 _PINNED = "a pinned witness"
+_UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
+_NOT_ALONE = "it needs what earlier programs have left: alone, over an empty store, it passes"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
@@ -62,6 +66,7 @@ class _Tally:
     operations: int = 0
     judged: int = 0
     refused: set[str] = field(default_factory=set)
+    remarks: set[str] = field(default_factory=set)
     hung: bool = False
     gave_up: bool = False
     cut: str = ""
@@ -70,12 +75,19 @@ class _Tally:
     suspect: Program | None = None
 
     def count(self, program: Program, outcome: Outcome) -> None:
-        if outcome.refused or (outcome.divergence is not None and self.suspect is None):
-            self.suspect = program
+        self._suspect(program, outcome)
         self.programs += 1
         self.operations += outcome.operations
         self.judged += outcome.judged
         self.refused |= outcome.refused
+        self.remarks |= outcome.remarks
+
+    def _suspect(self, program: Program, outcome: Outcome) -> None:
+        """Keep the first program since which something has gone wrong in each, up to where it went wrong."""
+        if outcome.divergence is None and not outcome.refused:
+            self.suspect = None if outcome.judged else self.suspect
+        elif self.suspect is None:
+            self.suspect = program if outcome.divergence is None else _up_to(program, outcome.divergence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,10 @@ class _Violation:
     search: str = "minimal"
 
 
-def examine(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult:
-    """Check one clause: every program it holds for certain, then drawn ones, until one fails.
+def examine(
+    subject: Subject, clause_id: str, configuration: Configuration, database: ExampleDatabase | None = None
+) -> ClauseResult:
+    """Check one clause: programs known from earlier runs, those it holds for certain, then drawn ones, until one fails.
 
     If the backend answers nobody any more at the end, the result is not this clause's but that of ERR-3: then no
     program could have been blamed for anything, since what it is compared with fails, too.
@@ -97,14 +111,16 @@ def examine(subject: Subject, clause_id: str, configuration: Configuration) -> C
     checks, reason = _applicable(subject, rule)
     if not checks:
         return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
-    if known := _by_witness(subject, rule, checks, configuration, began):
-        return known
-    tally = _Tally()
+    if witnessed := _by_witness(subject, rule, checks, configuration, began):
+        return witnessed
+    tally, known = _Tally(), KnownPrograms(database, subject.backend.name)
     with _quiet():
-        violation = next(filter(None, (_search(subject, check, configuration, tally) for check in checks)), None)
+        found = (_search(subject, check, configuration, tally, known) for check in checks)
+        violation = next(filter(None, found), None)
         if violation is None and (dead := _dead(subject, checks[0], configuration, tally)):
             rule, violation = clause(CLAUSE_OF_THE_DEAD), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
+    tally.remarks |= {known.problem} - {""}
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
 
 
@@ -144,7 +160,7 @@ def _by_witness(
     if check is None:
         return None
     recorded, tally = program_from_json(deviation.witness), _Tally()
-    by_chance = any(isinstance(step, Together | Trial | Cancel) for step in recorded.steps)
+    by_chance = _depends_on_chance(recorded)
     deadline = began + (configuration.clause_seconds if by_chance else 0.0)
     while tally.programs < _RUNS_OF_A_WITNESS or time.monotonic() < deadline:
         shown, outcome = _run_again(subject, check, recorded, configuration.timeout)
@@ -156,6 +172,10 @@ def _by_witness(
     if not tally.judged or (by_chance and configuration.effort != "quick"):
         return None
     return _not_seen(passed, deviation) if by_chance else replace(passed, reason=_passes_now(deviation))
+
+
+def _depends_on_chance(recorded: Program) -> bool:
+    return any(isinstance(step, Together | Trial | Cancel) for step in recorded.steps)
 
 
 def _not_seen(passed: ClauseResult, deviation: Deviation) -> ClauseResult:
@@ -198,14 +218,28 @@ def _runs_async(subject: Subject, check: Check) -> bool:
     return "sync" not in subject.modes and check.modes == {"sync"}
 
 
-def _search(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
+def _search(
+    subject: Subject, check: Check, configuration: Configuration, tally: _Tally, known: KnownPrograms
+) -> _Violation | None:
     if check.probe is not None:
         shown, outcome = check.probe(subject.backend, configuration.timeout)
         tally.count(shown, outcome)
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
-    found = search.run_cases() or search.run_draws()
-    return search.make_small(*found) if found else None
+    remembered = search.run_known(known)
+    violation = search.smallest(remembered or search.run_cases() or search.run_draws())
+    if violation is None:
+        return None
+    if remembered is not None and violation.program != remembered[0]:
+        known.drop(check.name, remembered[0])
+    known.keep(check.name, violation.program)
+    return violation
+
+
+def _up_to(program: Program, divergence: Divergence) -> Program:
+    """What was done before a step failed that should not have; with that step, if nothing was refused before it."""
+    was_refused = any(index < divergence.index for index in divergence.expectation.may_raise)
+    return Program(program.steps[: divergence.index + (not was_refused)])
 
 
 def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
@@ -228,7 +262,7 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
         )
         # Recorded as a check of that clause, which can run it again.
         own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
-        return _Violation(own, program, divergence)
+        return _Violation(own, program, divergence, _UNSEARCHED)
     return None
 
 
@@ -238,10 +272,56 @@ class _Search:
     check: Check
     configuration: Configuration
     tally: _Tally
+    is_alone: bool = False
+
+    def smallest(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
+        """The violation that was found, by a small program; over an empty store, where the backend offers one."""
+        if self.subject.backend.another is None:
+            return self.make_small(*found) if found else None
+        if found or self._seems_dead():
+            return self._alone(found)
+        return None
+
+    def _seems_dead(self) -> bool:
+        return self.tally.suspect is not None and not self.tally.gave_up and not self.answers(self.subject.backend)
+
+    def _alone(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
+        """The violation by a program that fails over an empty store, too, so that it fails for others.
+
+        Where there is none, the program found; it must have needed what earlier ones left in the store.
+        """
+        self.is_alone, suspect = True, self.tally.suspect
+        divergence = self._fails(found[0]) if found else None
+        lonely = (found[0], divergence) if found and divergence else self.run_cases() or self.run_draws()
+        if lonely:
+            return self.make_small(*lonely)
+        self.is_alone, self.tally.suspect = False, suspect
+        return replace(self.make_small(*found), search=_NOT_ALONE) if found else None
+
+    @contextmanager
+    def _store(self) -> Iterator[Backend]:
+        """The store to run a program on: the one that is checked, or an empty one."""
+        if not self.is_alone or self.subject.backend.another is None:
+            yield self.subject.backend
+        else:
+            with self.subject.backend.another() as backend:
+                yield backend
+
+    def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
+        """The first of the programs known from earlier runs that still fails through this clause's fault."""
+        for program in known.of(self.check.name):
+            by_chance = _depends_on_chance(program)
+            for _ in range(_RUNS_OF_A_WITNESS if by_chance else 1):
+                if divergence := self._fails(program):
+                    self.tally.remarks.add("found at once, by a program that hypothesis's database of examples held")
+                    return program, divergence
+            if not by_chance:
+                known.drop(self.check.name, program)
+        return None
 
     def run_cases(self) -> tuple[Program, Divergence] | None:
         """The first of the certain programs that fails through this clause's fault."""
-        for case in self._cases():
+        for case in (*self._cases(), *self.check.fitted(self.subject.backend)):
             program = self._prepared(case)
             self._note_sample(program)
             if divergence := self._fails(program):
@@ -345,6 +425,8 @@ class _Search:
 
     def _is_async(self) -> bool:
         """Whether its programs make async calls only."""
+        if self.check.mixes_modes:
+            return False
         return self.check.modes == {"async"} or _runs_async(self.subject, self.check)
 
     def _fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
@@ -352,32 +434,38 @@ class _Search:
         timeout = self.configuration.timeout
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
-        outcome = self._run(program, timeout)
-        if outcome.hung_after_refusal is not None:
-            if not self._answers():
-                return outcome.hung_after_refusal
-            self.tally.gave_up = not shrinking
+        with self._store() as backend:
+            outcome = self._run_on(backend, program, timeout)
+            if outcome.hung_after_refusal is not None:
+                if not self.answers(backend):
+                    return outcome.hung_after_refusal
+                self.tally.gave_up = not shrinking
         if outcome.divergence is None or is_hanging(outcome.divergence):
             return outcome.divergence
         return outcome.divergence if self._is_to_blame(program, timeout, shrinking) else None
 
-    def _answers(self) -> bool:
-        """Whether the backend still answers anybody."""
+    def answers(self, backend: Backend) -> bool:
+        """Whether a backend still answers anybody."""
         try:
-            pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
+            pass_smoke_gate(backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
         except BackendError:
             return False
         return True
 
     def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
-        outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
+        with self._store() as backend:
+            return self._run_on(backend, program, timeout, baseline=baseline)
+
+    def _run_on(self, backend: Backend, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
+        outcome = self.check.run(backend, program, self.check.lens, timeout, baseline)
         self.tally.count(program, outcome)
         return outcome
 
     def _run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
         program = in_mode(program, "async") if self._is_async() else program
-        outcome = self.check.run(self.subject.backend, program, lens, timeout, self.check.baseline)
+        with self._store() as backend:
+            outcome = self.check.run(backend, program, lens, timeout, self.check.baseline)
         self.tally.count(program, outcome)
         return outcome
 
@@ -476,6 +564,7 @@ def _is_gone(deviation: Deviation) -> str:
 def _notes(tally: _Tally) -> Iterable[str]:
     if tally.refused:
         yield f"refused, as it may be: {', '.join(sorted(tally.refused))}"
+    yield from sorted(tally.remarks)
     if tally.cut:
         yield tally.cut
     if tally.sample:

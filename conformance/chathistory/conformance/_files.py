@@ -22,6 +22,7 @@ from chathistory.conformance._junit import junit_xml
 from chathistory.conformance._markdown import markdown
 from chathistory.conformance._report import (
     SCHEMA_VERSION,
+    Asked,
     ClauseResult,
     Configuration,
     Counterexample,
@@ -235,6 +236,11 @@ def result_from_json(data: dict[str, Any]) -> ClauseResult:
     found = data.get("counterexample")
     counterexample = None if found is None else Counterexample(**{**found, "lines": tuple(found["lines"])})
     return ClauseResult(**{**data, "counterexample": counterexample, "notes": tuple(data["notes"])})
+
+
+def asked_from_json(data: dict[str, Any]) -> Asked:
+    """What was asked for from a JSON report."""
+    return Asked(**{**data, "claims": tuple(data["claims"]), "clauses": tuple(data["clauses"])})
 
 
 def configuration_from_json(data: dict[str, Any]) -> Configuration:

@@ -55,6 +55,11 @@ def hard_reasons(value: Any) -> frozenset[str]:
     return frozenset(reasons)
 
 
+def size_of(text: str) -> int:
+    """How many bytes a text has in UTF-8, a lone surrogate counted as three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 def _parts(value: Any) -> Iterator[tuple[Any, int]]:
     """Each value inside, keys included, with the number of containers it stands in or, as one, makes."""
     pending: list[tuple[Any, int]] = [(value, 0)]

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from chathistory.conformance._blocks import LOOKS, seconds, unfinished
+from chathistory.conformance._blocks import LOOKS, limits_text, seconds, unfinished
 from chathistory.conformance._matrix import Matrix, counts, facts, family_cell
 from chathistory.conformance._report import ClauseResult, Outcome, Report
 from chathistory.conformance._svg import drawing
@@ -215,6 +215,7 @@ def _templates() -> Environment:
         counts=counts,
         facts=facts,
         family_cell=family_cell,
+        limits_text=limits_text,
         looks=LOOKS,
         one_line=one_line,
         seconds=seconds,

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect, judge_events
-from chathistory.conformance._hardness import hard_reasons
+from chathistory.conformance._hardness import hard_reasons, size_of
 from chathistory.conformance._interpreter import Execution, Observation, SessionKey, copy_of
 from chathistory.conformance._program import (
     Add,
@@ -28,6 +28,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Mode,
     NewLoop,
     Open,
     Program,
@@ -62,6 +63,8 @@ _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
 
 _TRIAL_PASSES = Expectation(kind="trial")
 
+_BEYOND = "beyond the declared limit"
+
 NO_ANSWER = "no answer"
 """How the observation of a call that did not return begins."""
 
@@ -94,6 +97,8 @@ class Lens:
         error_text: errors must name the session, and carry no credentials (ERR-4).
         after_refusal_only: reads are judged once something has been refused (ATM-1).
         aspect: what of the work of several workers is judged.
+        limits: what the backend declares as its limits says what must be stored, and how the rest is refused.
+        disclaimed: the mode whose calls may raise, whatever they are asked for; then nothing has changed (ERR-2).
     """
 
     view: View = "label"
@@ -107,6 +112,8 @@ class Lens:
     error_text: bool = False
     after_refusal_only: bool = False
     aspect: Aspect = "linearizable"
+    limits: bool = False
+    disclaimed: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ class Outcome:
         judged: how many observations could be judged; 0 says nothing about the clause.
         operations: how many calls were made.
         refused: why values or session ids were refused, where that is allowed.
+        remarks: what a reader of the report should know, and what fails nobody.
         hung_after_refusal: a call that did not return after a refusal, where that is left to ERR-3.
     """
 
@@ -138,6 +146,7 @@ class Outcome:
     operations: int
     refused: frozenset[str] = frozenset()
     hung_after_refusal: Divergence | None = None
+    remarks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,9 @@ class _Track:
     added: list[Any] = field(default_factory=list)
     seen: list[Any] = field(default_factory=list)
     may_be_refused: bool = False
+    is_beyond: bool = False
     refused: bool = False
+    last_write_began: float = 0.0
     last_write_took: float = 0.0
 
 
@@ -197,7 +208,14 @@ def run_and_judge(
                 break
     except _StopJudging:
         pass
-    return Outcome(divergence, judge.judged, execution.operations, frozenset(judge.refused), judge.hung)
+    return Outcome(
+        divergence,
+        judge.judged,
+        execution.operations,
+        frozenset(judge.refused),
+        judge.hung,
+        frozenset(judge.remarks),
+    )
 
 
 @dataclass(slots=True)
@@ -210,6 +228,7 @@ class _Judge:
     tracks: dict[SessionKey, _Track] = field(default_factory=dict)
     rules: dict[int, Rules] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    remarks: set[str] = field(default_factory=set)
     may_raise: set[int] = field(default_factory=set)
     judged: int = 0
     now: float = 0.0
@@ -275,11 +294,11 @@ class _Judge:
         self.rules[step.handle] = Rules(history_size=step.history_size, ttl=step.ttl)
         ids = [self.execution.token.fill(text) for text in (step.session, step.partition) if text is not None]
         track.may_be_refused = any(is_hard_session_id(text) for text in ids)
+        if self.lens.limits and (limits := self.backend.limits) and limits.session_id_bytes is not None:
+            track.may_be_refused = track.is_beyond = size_of(ids[0]) > limits.session_id_bytes
         if observation.outcome == "raised":
             if track.may_be_refused:
-                self.refused.add("session id")
-                self.may_raise.add(observation.index)
-                return None
+                return self._refused_id(observation, track)
             return self._raised(observation, "the handle opens")
         if self.baseline or not is_unique(step.session):
             self._adopt_baseline(step, track)
@@ -304,7 +323,7 @@ class _Judge:
     def _judge_write(self, observation: Observation, step: Add | Assign) -> Divergence | None:
         track = self._track(observation.session)
         messages = _meant(step)
-        demand, reasons = _demand(step)
+        demand, reasons = self._demand(step)
         if observation.outcome == "raised":
             return self._judge_refused_write(observation, step, track, demand, reasons)
         if self._expects_error(observation):
@@ -316,11 +335,13 @@ class _Judge:
         if self.lens.arguments and isinstance(step, Add) and (wrong := self._changed_argument(observation, step)):
             return wrong
         self.judged += bool(self.loops)
+        self._remark_on_limits(track, reasons)
         rules = self.rules.get(step.handle, KEEP_EVERYTHING)
         for operation in (
             [ModelReplace("", messages)] if isinstance(step, Assign) else self._adds(step.handle, messages)
         ):
             self._apply(track, operation, rules)
+        track.last_write_began = observation.began
         track.last_write_took = time.monotonic() - observation.began
         track.seen.clear()
         track.added += messages
@@ -350,14 +371,16 @@ class _Judge:
                     Expectation(kind="raises"),
                 )
             return None
+        if self._is_disclaimed(observation):
+            return None
         if demand == "store or refuse" or isinstance(step, Assign):
             self.after_refusal = True
             self.refused |= reasons
-            return None
+            is_beyond = _BEYOND in reasons and isinstance(step, Add)  # nobody has to offer assignment
+            return self._wrong_refusal(observation) if is_beyond else None
         if track.may_be_refused:
             track.refused = True
-            self.refused.add("session id")
-            return None
+            return self._refused_id(observation, track)
         if self._is_loop_refusal(observation) or self._expects_error(observation):
             return None
         if self.after_refusal and not self.lens.recovery:
@@ -494,6 +517,66 @@ class _Judge:
             return tuple(ModelAdd("", (message,)) for message in messages)
         return (ModelAdd("", messages),)
 
+    # -- what is declared, and what is not claimed -----------------------------------------------------------
+
+    def _demand(self, step: Add | Assign) -> tuple[Demand, frozenset[str]]:
+        """Whether messages must be stored, must be refused, or may be refused, and why."""
+        demand, reasons = _demand(step)
+        limit = self.backend.limits.message_bytes if self.lens.limits and self.backend.limits else None
+        if limit is None or demand == "refuse":
+            return demand, reasons
+        is_beyond = any(_bytes_of(message) > limit for message in step.messages)
+        return ("store or refuse", frozenset({_BEYOND})) if is_beyond else ("store", frozenset())
+
+    def _remark_on_limits(self, track: _Track, reasons: frozenset[str]) -> None:
+        """Say that a declared limit is not where the store ends."""
+        limits = self.backend.limits
+        if limits is None or not (track.is_beyond or _BEYOND in reasons):
+            return
+        what, limit = (
+            ("a session id", limits.session_id_bytes) if track.is_beyond else ("a message", limits.message_bytes)
+        )
+        self.remarks.add(
+            f"the declared limit of {limit:,} bytes for {what} is not where it ends: one more was accepted"
+        )
+
+    def _refused_id(self, observation: Observation, track: _Track) -> Divergence | None:
+        """A session id that may be refused was; one beyond the declared limit, with the declared error."""
+        self.refused.add("session id")
+        self.may_raise.add(observation.index)
+        return self._wrong_refusal(observation) if track.is_beyond else None
+
+    def _wrong_refusal(self, observation: Observation) -> Divergence | None:
+        """What is beyond a declared limit was refused by another error than the one that is declared."""
+        self.judged += 1
+        errors = self.backend.limits.errors if self.backend.limits else (Exception,)
+        if isinstance(observation.error, errors):
+            return None
+        expected = " or ".join(kind.__name__ for kind in errors)
+        explanation = (
+            f"What is beyond the declared limit is refused by another error than the {expected} that is declared."
+        )
+        self.may_raise.discard(observation.index)
+        return self._wrong(
+            observation,
+            expected,
+            _error(observation.error),
+            explanation,
+            Expectation(kind="raises", error_types=errors),
+        )
+
+    def _is_disclaimed(self, observation: Observation) -> bool:
+        """Whether a call that raised is of the form that is not claimed; it was to change nothing."""
+        step = observation.step
+        mode = "sync" if isinstance(step, Assign) else getattr(step, "mode", None)
+        if self.lens.disclaimed is None or mode != self.lens.disclaimed:
+            return False
+        self.may_raise.add(observation.index)
+        if not isinstance(observation.error, NotImplementedError):
+            kind = type(observation.error).__name__
+            self.remarks.add(f"its {mode} calls, which it does not claim, raise {kind} and not NotImplementedError")
+        return True
+
     # -- states ----------------------------------------------------------------------------------------------
 
     def _track(self, session: SessionKey | None) -> _Track:
@@ -524,14 +607,19 @@ class _Judge:
     def _messages(self, track: _Track, state: _Possible) -> Messages:
         """What a read that has just ended returns in this state.
 
-        In real time a read near the moment of expiry may see either, and is not judged.
+        A session lives for its ttl, and at most one unit of the ttl's resolution longer. A read near the moment of
+        expiry may see either, and is not judged: in real time, and where real time was added to what passed.
         """
         session = state.session
         if session.expires_at is None:
             return session.messages
-        if self.backend.advance is not None:
-            return session.messages if self.now < session.expires_at else ()
         margin = self.backend.ttl_resolution
+        if self.backend.advance is not None:
+            if self.now + (time.monotonic() - track.last_write_began) < session.expires_at:
+                return session.messages
+            if self.now >= session.expires_at + margin:
+                return ()
+            raise _StopJudging
         if time.monotonic() < session.expires_at - margin:
             return session.messages
         if self.now > session.expires_at + track.last_write_took + margin:
@@ -551,9 +639,10 @@ class _Judge:
     def _judge_raised(self, observation: Observation, track: _Track, expected: str) -> Divergence | None:
         """A read or clear raised; that is a divergence unless a refusal went before it."""
         self.may_raise.add(observation.index)
-        if track.may_be_refused and (track.refused or not track.added):
-            self.refused.add("session id")
+        if self._is_disclaimed(observation):
             return None
+        if track.may_be_refused and (track.refused or not track.added):
+            return self._refused_id(observation, track)
         if self._is_loop_refusal(observation) or self._expects_error(observation):
             return None
         if self.after_refusal and not self.lens.recovery:
@@ -719,6 +808,11 @@ def _meant(step: Add | Assign) -> Messages:
         cls = HumanMessage if step.call == "add_user_message" else AIMessage
         return (cls(content=step.messages[0].content),)
     return tuple(step.messages)
+
+
+def _bytes_of(message: BaseMessage) -> int:
+    """How many bytes of UTF-8 the text of a message has."""
+    return size_of(message.content) if isinstance(message.content, str) else 0
 
 
 def _demand(step: Add | Assign) -> tuple[Demand, frozenset[str]]:

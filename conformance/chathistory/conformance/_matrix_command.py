@@ -17,6 +17,7 @@ from chathistory.conformance._commands import (
     checked,
     keep_hypothesis_out_of_this_folder,
 )
+from chathistory.conformance._deviations import joined, load_deviations
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import Destinations, write_file, write_json
 from chathistory.conformance._html import matrix_page
@@ -26,7 +27,7 @@ from chathistory.conformance._saved import saved_report
 from chathistory.conformance._targets import open_target
 from chathistory.conformance._terminal import Screen
 from chathistory.conformance._text import without_credentials
-from chathistory.reference import ChatHistoryError, select
+from chathistory.reference import ChatHistoryError, Profile, select
 
 
 def _is_saved(source: str) -> bool:
@@ -42,6 +43,8 @@ class MatrixRequest:
         sources: targets to check, and files of JSON reports, which end in `.json`.
         clauses: ids of clauses or families to check, of what is checked now; all by default.
         servers: which servers the targets are to use: a way for all of them, or `TARGET=WAY` for one.
+        claims: the profiles to check in place of those that the targets claim.
+        deviations: the files of what the targets are known to break: `TARGET=FILE` for one, or a file for all.
         configuration: how hard to look, of what is checked now.
         destinations: where the matrix goes beside the terminal.
         quiet: show nothing but the verdict.
@@ -53,28 +56,39 @@ class MatrixRequest:
     configuration: Configuration
     destinations: Destinations
     quiet: bool = False
+    claims: tuple[Profile, ...] = ()
+    deviations: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
         """The command, without what may hold a password."""
         options = [word for name in self.clauses for word in ("--clause", name)]
         options += [word for server in self.servers if "://" not in server for word in ("--server", server)]
+        options += [word for claim in self.claims for word in ("--claim", claim)]
+        options += [word for deviations in self.deviations for word in ("--deviations", deviations)]
         if not all(map(_is_saved, self.sources)):
             options += self._check("").options()
         return shlex.join(["chathistory", "matrix", *self.sources, *options])
 
     def server_of(self, target: str) -> str:
         """The server that a target is to use; none for what only a saved report speaks of."""
-        if target not in self.sources:
-            return ""
-        named = [server.partition("=") for server in self.servers]
-        its_own = [way for name, _, way in named if name == target]
-        for_all = [server for server, (name, _, _) in zip(self.servers, named, strict=True) if name not in self.sources]
+        return self._given(self.servers, target) if target in self.sources else ""
+
+    def _given(self, values: tuple[str, ...], target: str) -> str:
+        """What was given for a target: its own value, or that for all."""
+        named = [value.partition("=") for value in values]
+        its_own = [value for name, _, value in named if name == target]
+        for_all = [value for value, (name, _, _) in zip(values, named, strict=True) if name not in self.sources]
         return next(iter([*its_own, *for_all]), "")
 
     def check_of(self, target: str) -> CheckRequest:
         """The check of one of the targets."""
-        return self._check(target, self.server_of(target))
+        deviations = self._given(self.deviations, target)
+        return replace(
+            self._check(target, self.server_of(target)),
+            claims=self.claims or None,
+            deviations=Path(deviations) if deviations else None,
+        )
 
     def _check(self, target: str, server: str = "") -> CheckRequest:
         return CheckRequest(
@@ -96,6 +110,8 @@ def run_matrix(request: MatrixRequest) -> int:
     """
     request.destinations.try_out()
     select(request.clauses)
+    for path in filter(None, (request.check_of(source).deviations for source in request.sources)):
+        load_deviations(path)
     keep_hypothesis_out_of_this_folder()
     with Screen(quiet=request.quiet) as screen:
         gathered = _Gathered(request, screen)
@@ -142,7 +158,9 @@ class _Gathered:
     def _live(self, target: str) -> Iterator[Report]:
         check = self.request.check_of(target)
         try:
-            with open_target(target, server=check.server) as backend:
+            deviations = load_deviations(check.deviations) if check.deviations is not None else ()
+            with open_target(target, claims=check.claims, server=check.server) as backend:
+                backend = replace(backend, deviations=joined(backend.deviations, deviations))
                 report, self.interrupted = checked(check, backend, self.screen)
             yield report
         except ChatHistoryError as error:
@@ -174,7 +192,16 @@ def _replay_in(request: MatrixRequest) -> Callable[[Report, str], str]:
     def replay(report: Report, clause_id: str) -> str:
         if not report.target:
             return ""
-        check = replace(request.check_of(report.target), configuration=report.configuration)
+        asked = report.asked
+        check = CheckRequest(
+            target=report.target,
+            claims=asked.claims or None,
+            clauses=asked.clauses,
+            configuration=report.configuration,
+            destinations=Destinations(),
+            server=asked.server or request.server_of(report.target),
+            deviations=Path(asked.deviations) if asked.deviations else None,
+        )
         return check.replay(clause_id)
 
     return replay

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import settings
 
 from chathistory.conformance import _runner
 from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._blocks import plain, violation
 from chathistory.conformance._deviations import joined, load_deviations
 from chathistory.conformance._errors import UsageError
-from chathistory.conformance._pytest_json import payload
-from chathistory.conformance._report import EFFORTS, ClauseResult, Configuration
+from chathistory.conformance._pytest_reports import payload
+from chathistory.conformance._report import EFFORTS, Asked, ClauseResult, Configuration
 from chathistory.conformance._targets import open_subject, open_target, parse_claims
 from chathistory.conformance._warnings import without_langchain_deprecations
 from chathistory.conformance.plugin import RESULT
@@ -80,11 +81,28 @@ class ChatHistoryConformance:
                 clauses=[clause_id],
                 configuration=_configuration(request),
                 target=chathistory_backend.import_path or "",
+                asked=_asked(request),
+                database=settings().database,
             )
         result = report.clauses[0]
         request.node.user_properties.append(("chathistory", result.outcome))
         request.node.stash[RESULT] = payload(request.node, report)
         _conclude(result, request.node.nodeid)
+
+
+def _asked(request: pytest.FixtureRequest) -> Asked:
+    """What repeats the run of the class, in this process or any other."""
+    effort, deviations = (request.config.getoption(f"chathistory_{name}", None) for name in ("effort", "deviations"))
+    configuration = _configuration(request)
+    options = [] if effort is None else [f"--chathistory-effort={effort}"]
+    options += [] if deviations is None else [f"--chathistory-deviations={deviations}"]
+    options += [f"--chathistory-{name}={getattr(configuration, name)}" for name in ("examples", "seed")]
+    given = request.cls.deviations
+    return Asked(
+        command=shlex.join(["pytest", _class_node(request).nodeid, *options]),
+        claims=_claims(request.cls) or (),
+        deviations=str(deviations or (given if isinstance(given, str | os.PathLike) else "")),
+    )
 
 
 def _conclude(result: ClauseResult, node_id: str) -> None:

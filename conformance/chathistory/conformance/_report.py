@@ -50,6 +50,25 @@ EFFORTS: Mapping[Effort, Configuration] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What the user asked for beside a target and a configuration: what it takes to repeat the run.
+
+    Attributes:
+        command: the command that repeats it; empty for a run that no command began.
+        server: where the store's server was to be; without the credentials of a URL.
+        claims: the profiles to check in place of those that the backend claims; none is the backend's own.
+        clauses: the clauses and families to check; none is all.
+        deviations: the file of deviations.
+    """
+
+    command: str = ""
+    server: str = ""
+    claims: tuple[Profile, ...] = ()
+    clauses: tuple[str, ...] = ()
+    deviations: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Counterexample:
     """The smallest program found that shows a violation.
 
@@ -117,6 +136,8 @@ class Report:
     started: str
     target: str = ""
     notes: tuple[str, ...] = ()
+    asked: Asked = field(default_factory=Asked)
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -141,6 +162,8 @@ class Report:
             "target": self.target,
             "verdict": self.verdict,
             "claims": list(self.claims),
+            "limits": dict(self.limits),
+            "asked": {name: _listed(value) for name, value in _fields(self.asked).items()},
             "seed": self.configuration.seed,
             "configuration": _fields(self.configuration),
             "versions": dict(self.versions),
@@ -161,6 +184,10 @@ def _result_to_json(result: ClauseResult) -> dict[str, Any]:
             "lines": list(result.counterexample.lines),
         }
     return data
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _fields(instance: Any) -> dict[str, Any]:

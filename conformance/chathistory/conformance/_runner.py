@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from hypothesis.database import ExampleDatabase
+
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
+    Asked,
     ClauseFinished,
     ClauseResult,
     ClauseStarted,
@@ -28,6 +31,7 @@ from chathistory.conformance._report import (
 )
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks.durability import needs_processes
+from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
@@ -58,6 +62,8 @@ def check(
     configuration: Configuration | None = None,
     listener: Listener | None = None,
     target: str = "",
+    asked: Asked | None = None,
+    database: ExampleDatabase | None = None,
 ) -> Report:
     """Check every clause that a backend claims, or those named, and report.
 
@@ -72,6 +78,9 @@ def check(
         configuration: how hard to look.
         listener: told each event as it happens; the last is `RunFinished`, of an interrupted run, too.
         target: how the user named the backend, for the report.
+        asked: what else the user asked for, for the report.
+        database: hypothesis's, in which programs that showed a violation are kept, and from which those of earlier
+            runs are tried first; pytest items use that of the user's settings.
 
     Raises:
         BackendError: if the backend does not pass the smoke gate.
@@ -83,7 +92,8 @@ def check(
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
     subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
-    return _Run(subject, configuration, chosen, listener or _ignore, target).run()
+    run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database)
+    return run.run()
 
 
 def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0) -> ClauseResult | None:
@@ -123,6 +133,8 @@ class _Run:
     chosen: tuple[Clause, ...]
     listener: Listener
     target: str
+    asked: Asked
+    database: ExampleDatabase | None = None
     results: list[ClauseResult] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -152,7 +164,7 @@ class _Run:
         elif self.stopped:
             result = ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
         else:
-            result = examine(self.subject, rule.id, self.configuration)
+            result = examine(self.subject, rule.id, self.configuration, self.database)
             if result.id != rule.id:
                 result = self._died(rule, result)
             self._see_whether_it_still_answers(result)
@@ -194,6 +206,8 @@ class _Run:
             started=self.started,
             target=self.target,
             notes=(*backend.notes, *self._notes()),
+            asked=self.asked,
+            limits={} if backend.limits is None else backend.limits.sizes,
         )
         self.listener(RunFinished(report))
         return report
@@ -206,6 +220,9 @@ class _Run:
             yield "Its sync calls are not implemented; everything was checked through the async calls."
         if "processes" in set(self.subject.backend.claims) and (why := needs_processes(self.subject.backend)):
             yield f"It claims processes, but CON was not checked with them: {why}."
+        limits = self.subject.backend.limits
+        if limits is not None and max(limits.sizes.values()) > LARGEST_PROBED:
+            yield f"Its declared limits of more than {LARGEST_PROBED:,} bytes were not probed: they are too large."
         if self.subject.loops_over_batches:
             yield "It implements add_message only; the loop it inherits can't keep ATM-1 to ATM-3."
 

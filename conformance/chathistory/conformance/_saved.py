@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import read_report
-from chathistory.conformance._report import ClauseResult, Configuration, Counterexample, Outcome, Report
+from chathistory.conformance._report import Asked, ClauseResult, Configuration, Counterexample, Outcome, Report
 from chathistory.conformance._text import error_line
 from chathistory.reference import PROFILES, ChatHistoryError, clause
 
@@ -38,6 +38,9 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "examples": int,
     "seed": int,
     "timeout": _NUMBER,
+    "command": str,
+    "server": str,
+    "deviations": str,
 }
 
 
@@ -66,6 +69,16 @@ def _report(data: Mapping[str, Any]) -> Report:
         seconds=_typed(data, "seconds"),
         started=_typed(data, "started"),
         notes=_texts(data["notes"]),
+        asked=_asked(data.get("asked", {})),
+        limits={str(name): limit for name, limit in data.get("limits", {}).items() if type(limit) is int},
+    )
+
+
+def _asked(data: Mapping[str, Any]) -> Asked:
+    """What was asked for; nothing is known of it in reports of older versions."""
+    claims, clauses = data.get("claims", []), data.get("clauses", [])
+    return replace(
+        _made(Asked, data), claims=tuple(each for each in PROFILES if each in claims), clauses=_texts(clauses)
     )
 
 

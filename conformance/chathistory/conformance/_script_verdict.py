@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -130,9 +131,7 @@ def comparison(
         case "equal" | "one-of":
             return _of_read(expectation, renderer, "before + " if after_others else "")
         case "raises":
-            names = [error.__name__ for error in expectation.error_types]
-            condition = f"isinstance(observed, {names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'})"
-            return Comparison((), condition, f'"{" or ".join(names)}"')
+            return _of_refusal(expectation.error_types)
         case "returns":
             return Comparison((), f"observed == {RETURNED}", RETURNED)
         case "answers":
@@ -163,6 +162,17 @@ def rendered_verdict(compared: Comparison, where: str) -> str:
         Compound("else:", failing),
     )
     return rendered([*compared.before, *choice], 0)
+
+
+def _of_refusal(error_types: tuple[type[Exception], ...]) -> Comparison:
+    """An error of one of these types; those that a script can't name without an import are told by their names."""
+    names = [error.__name__ for error in error_types]
+    if all(getattr(builtins, name, None) is error for name, error in zip(names, error_types, strict=True)):
+        condition = f"isinstance(observed, {names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'})"
+    else:
+        kinds = ", ".join(f'"{name}"' for name in names)
+        condition = f"{{{kinds}}} & {{kind.__name__ for kind in type(observed).__mro__}}"
+    return Comparison((), condition, f'"{" or ".join(names)}"')
 
 
 def _of_read(expectation: Expectation, renderer: Renderer, before: str) -> Comparison:

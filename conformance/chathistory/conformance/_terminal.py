@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from chathistory.conformance._blocks import LOOKS, Symbol, plain, seconds, unfinished, violation
+from chathistory.conformance._blocks import LOOKS, Symbol, limits_text, plain, seconds, unfinished, violation
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._report import (
     ClauseFinished,
@@ -110,7 +110,8 @@ class Screen:
         """
         if not self._quiet:
             self.show(report_block(report, scripts=scripts, replay=replay))
-        self._print(verdict_line(report), soft_wrap=True)
+        # A line of a log is one line, however long; a terminal breaks it at a word.
+        self._print(verdict_line(report), soft_wrap=not self._console.is_terminal)
 
     def _start(self, event: RunStarted) -> None:
         if self._quiet or not self._console.file.isatty():
@@ -183,6 +184,8 @@ def _header(report: Report) -> Table:
     if report.target and report.target != report.backend:
         table.add_row("target", Text(one_line(report.target)))
     table.add_row("claims", ", ".join(report.claims))
+    if report.limits:
+        table.add_row("limits", limits_text(report))
     table.add_row("effort", Text(_effort(report.configuration)))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     table.add_row("versions", Text(one_line(versions, 1000)))

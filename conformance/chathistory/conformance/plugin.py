@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from chathistory.reference import InMemoryChatHistoryStore
 
 RESULT = pytest.StashKey[str]()
-"""What an item of `ChatHistoryConformance` leaves for the JSON report."""
+"""What an item of `ChatHistoryConformance` leaves for the reports of its class."""
+
+_LONGEST = ("DUR-2", "DUR-3", "DUR-4", "ISO-2", "ORD-7", "EXP-1", "EXP-3", "ASY-1", "ATM-3", "RUN-2", "VAL-4", "VAL-5")
+"""The clauses whose programs take longest, as measured on stores at a distance; the order is that of most stores."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,15 +41,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write the report of each ChatHistoryConformance class as JSON",
     )
+    group.addoption(
+        "--chathistory-html",
+        type=Path,
+        metavar="FILE",
+        help="write the report of each ChatHistoryConformance class as an HTML page",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect results, in the one process that hears of all of them, if a JSON report is wanted."""
-    path = config.getoption("chathistory_json")
-    if path is not None and not hasattr(config, "workerinput"):
-        from chathistory.conformance._pytest_json import JsonReports
+    """Collect results, in the one process that hears of all of them, if reports are wanted."""
+    wanted = {kind: config.getoption(f"chathistory_{kind}") for kind in ("json", "html")}
+    paths = {kind: path for kind, path in wanted.items() if path is not None}
+    if paths and not hasattr(config, "workerinput"):
+        from chathistory.conformance._pytest_reports import ClassReports
 
-        config.pluginmanager.register(JsonReports(path), "chathistory-json")
+        config.pluginmanager.register(ClassReports(paths), "chathistory-reports")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the processes of pytest-xdist, begin with the clauses that take long, so that no process ends with one."""
+    if not hasattr(config, "workerinput"):
+        return
+    places = [place for place, item in enumerate(items) if _clause_of(item)]
+    classes = list(dict.fromkeys(items[place].parent for place in places))  # each opens its backend once
+    ours = sorted((items[place] for place in places), key=lambda item: (classes.index(item.parent), _rank(item)))
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
+
+
+def _clause_of(item: pytest.Item) -> str:
+    """The clause that an item checks; empty for one that is none of ours."""
+    if "chathistory_backend" not in getattr(item, "fixturenames", ()):
+        return ""
+    return str(item.callspec.params.get("clause_id", "")) if hasattr(item, "callspec") else ""
+
+
+def _rank(item: pytest.Item) -> int:
+    clause_id = _clause_of(item)
+    return _LONGEST.index(clause_id) if clause_id in _LONGEST else len(_LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

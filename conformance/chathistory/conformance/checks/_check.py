@@ -31,6 +31,10 @@ def _no_seeded_programs(_effort: Effort, _seed: int) -> Iterable[Program]:
     return ()
 
 
+def _no_fitted_programs(_backend: Backend) -> Iterable[Program]:
+    return ()
+
+
 def _no_controls(_program: Program) -> Iterable[Program]:
     return ()
 
@@ -49,6 +53,7 @@ class Check:
         lens: what of an outcome is judged.
         cases: the programs that every run holds; what must occur for certain stands here.
         seeded: more programs for certain, chosen by the run's seed.
+        fitted: more programs for certain, made to what the backend declares.
         draws: where further programs come from.
         controls: programs that must *not* fail for a failure to be this clause's: the same without what the
             clause is about. A failure that its control shares is left to the clause it belongs to.
@@ -56,6 +61,7 @@ class Check:
         needs: why a backend can't be checked for this clause, or "".
         modes: the modes its programs need: a check of "async" ones is left out for backends without.
         baseline: whether what sessions hold at first may be their beginning; False where it must be nothing.
+        mixes_modes: whether its programs say of each call in which mode it is, whatever modes it needs.
         in_resolution: whether the times of its programs are in units of the backend's ttl_resolution.
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
@@ -66,12 +72,14 @@ class Check:
     lens: Lens = field(default_factory=Lens)
     cases: Callable[[Effort], Iterable[Program]] = _no_programs
     seeded: Callable[[Effort, int], Iterable[Program]] = _no_seeded_programs
+    fitted: Callable[[Backend], Iterable[Program]] = _no_fitted_programs
     draws: SearchStrategy[Program] | None = None
     controls: Callable[[Program], Iterable[Program]] = _no_controls
     control_lens: Lens | None = None
     needs: Callable[[Backend], str] = _needs_nothing
     modes: frozenset[Mode] = frozenset({"sync"})
     baseline: bool = True
+    mixes_modes: bool = False
     in_resolution: bool = False
     run: RunProgram = run_plainly
     probe: Callable[[Backend, float], tuple[Program, Outcome]] | None = None

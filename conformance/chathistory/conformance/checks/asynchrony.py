@@ -92,12 +92,12 @@ def _mixed(_effort: Effort) -> Iterator[Program]:
     for write, read in (("sync", "async"), ("async", "sync")):
         first = Add(1, numbered(2), mode=write)  # type: ignore[arg-type]
         second = Add(2, numbered(2, first=3), mode=read)  # type: ignore[arg-type]
+        yield program(opened(A), Read(1, read), first, Read(1, read), fresh_read(3, mode=read))  # type: ignore[arg-type]
         reads = [Read(1, "sync"), Read(1, "async"), Read(2, "sync"), Read(2, "async")]
         yield program(opened(A, A), first, reads, second, reads)
         clear = Clear(1, write)  # type: ignore[arg-type]
         again = Add(2, numbered(1, first=5), mode=write)  # type: ignore[arg-type]
         yield program(opened(A, A), first, reads, clear, reads, second, reads, again, reads)
-        yield program(opened(A), Read(1, read), first, Read(1, read), fresh_read(3, mode=read))  # type: ignore[arg-type]
     alternating: list[Step] = []
     for number in range(1, 21):
         mode: Mode = "async" if number % 2 else "sync"

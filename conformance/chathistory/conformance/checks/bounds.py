@@ -10,7 +10,7 @@ from langchain_core.messages import SystemMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, Check, async_twin, numbered, singly, varied
+from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, singly, varied
 
 
 def _bounded(_effort: Effort) -> Iterator[Program]:
@@ -70,6 +70,18 @@ def _expired(_effort: Effort) -> Iterator[Program]:
     yield program(expiring, Add(1, numbered(1)), Wait(_PAST), Add(1, numbered(1, first=2)), Read(1))
     apart = [Open(1, A, ttl=TTL), Open(2, B, ttl=TTL)]
     yield program(apart, Add(1, numbered(1)), Wait(_PAST), Add(2, numbered(1, first=2)), Read(1), Read(2))
+    shortest = [Open(1, A, ttl=1.0)]
+    yield program(shortest, Add(1, numbered(2)), Read(1), Wait(0.5), Read(1), Wait(2.0), Read(1), fresh_read(2))
+
+
+def _expired_at_once(backend: Backend) -> Iterator[Program]:
+    """Just before the end of a ttl and a unit after it; in real time nobody can tell what is just before."""
+    if backend.advance is None:
+        return
+    for ttl in (1.0, TTL):
+        for before, after in ((ttl - 0.5, 1.75), (ttl - 0.25, 1.5)):
+            steps: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(2)), Wait(before), Read(1), Wait(after), Read(1)]
+            yield program(steps, fresh_read(2))
 
 
 def _renewed(_effort: Effort) -> Iterator[Program]:
@@ -88,6 +100,8 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(Open(1, A), Add(1, numbered(2)), Wait(_FOREVER), Read(1))
     steps: list[Step] = [Open(1, A), Add(1, numbered(2)), Wait(_PAST), Read(1)]
     yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
+    beside: list[Step] = [Open(1, B, ttl=TTL), Open(2, A), Add(1, numbered(1)), Add(2, numbered(1, first=2))]
+    yield program(beside, Wait(_PAST), Read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     yield program(
         expiring,
@@ -142,6 +156,7 @@ _SYNC = (
         clause="EXP-1",
         name="read returns nothing once the ttl has passed",
         cases=_expired,
+        fitted=_expired_at_once,
         needs=_needs_ttl,
         controls=without_bounds,
         in_resolution=True,

@@ -14,6 +14,7 @@ from chathistory.conformance._program import Add, Assign, Clear, Program, Read, 
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import (
     A,
+    B,
     Check,
     async_twin,
     fresh_read,
@@ -109,6 +110,9 @@ def _is_bad(step: Add | Assign, bad: list[Add]) -> bool:
 def _named(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(1):
         yield program(opened(A), bad, Read(1))
+    # The second of two errors, so that a name that was kept from the first shows.
+    for bad in bad_adds(1):
+        yield program(opened(A, B), bad, replace(bad, handle=2), Read(2))
 
 
 def _bad_items() -> Iterator[object]:

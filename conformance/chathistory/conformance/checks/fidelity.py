@@ -186,6 +186,14 @@ def _every_text(_effort: Effort) -> Iterator[Program]:
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
     yield _kept(HumanMessage(content=text.value) for text in texts if len(text.value) >= 1_000)
+    yield _kept(_with_plain_values(message, (float, int)) for message in _block_contents())
+
+
+def _block_contents() -> Iterator[BaseMessage]:
+    """Lists of content blocks as providers make them, texts and all; what looks like an object is VAL-7's."""
+    for content in CONTENTS:
+        if isinstance(content.value, list) and "lc" not in content.name:
+            yield HumanMessage(content=content.value)
 
 
 def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
@@ -225,7 +233,7 @@ _LOOKALIKE_VALUES: tuple[Any, ...] = (
 def _lookalikes(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in LOOKALIKES])
     for place in _PLACES.values():
-        yield _kept(place(value) for value in _LOOKALIKE_VALUES)
+        yield _kept(place(value) for value in (*_LOOKALIKE_VALUES, *(like.value for like in _LIKE_OBJECTS)))
     yield _kept([HumanMessage(content=[_LC]), HumanMessage(content="m1", additional_kwargs=_LC)])
 
 
@@ -248,6 +256,7 @@ def _readable(_effort: Effort) -> Iterator[Program]:
     yield _kept(build(cls) for cls in MESSAGE_CLASSES)
     for message in _odd_messages():
         yield program(opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (message,)), Read(1), fresh_read(2))
+    yield _kept(_block_contents())
     deep = [value.value for value in NUMBERS if value.hard]
     yield _kept(_PLACES["additional_kwargs"](value) for value in deep)
     yield _kept([HumanMessage(content=filled(2_000_000)), HumanMessage(content="m1")])

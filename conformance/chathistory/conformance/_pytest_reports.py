@@ -1,16 +1,26 @@
-"""Makes the JSON report of the command out of the reports of pytest items, from however many processes."""
+"""Makes the JSON report and the page of the command out of what pytest items leave, from however many processes."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from chathistory.conformance._errors import UsageError
-from chathistory.conformance._files import configuration_from_json, result_from_json, try_file, write_json
+from chathistory.conformance._files import (
+    asked_from_json,
+    configuration_from_json,
+    result_from_json,
+    try_file,
+    write_file,
+    write_json,
+)
+from chathistory.conformance._html import report_page
 from chathistory.conformance._report import Report
 from chathistory.reference import CLAUSES
 
@@ -24,23 +34,41 @@ def payload(item: pytest.Item, report: Report) -> str:
     return json.dumps({"class": item.parent.nodeid, "selected": len(siblings), "report": report.to_json()})
 
 
-class JsonReports:
-    """The plugin that collects results and writes a report for each class.
+Write: TypeAlias = Callable[[Path, Report, str], None]
+
+
+def _write_json(path: Path, report: Report, _node_id: str) -> None:
+    write_json(path, report.to_json())
+
+
+def _write_page(path: Path, report: Report, node_id: str) -> None:
+    def replay(clause_id: str) -> str:
+        return shlex.join(["pytest", f"{node_id}::test_clause[{clause_id}]"])
+
+    write_file(path, report_page(report, replay=replay, command=report.asked.command))
+
+
+_WRITERS: dict[str, Write] = {"json": _write_json, "html": _write_page}
+
+
+class ClassReports:
+    """The plugin that collects results and writes reports for each class.
 
     Args:
-        path: the file; several classes get files of their own beside it, named after them, and an existing
-            folder gets a file for each class.
+        paths: the file of each kind of report, "json" or "html", that is wanted; several classes get files of
+            their own beside it, named after them, and an existing folder gets a file for each class.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
         self._payloads: dict[str, dict[str, dict[str, Any]]] = {}
         self._lines: list[str] = []
-        if not path.is_dir():
-            try:
-                try_file(path)
-            except UsageError as error:
-                raise pytest.UsageError(f"--chathistory-json: {error}") from error
+        for kind, path in paths.items():
+            if not path.is_dir():
+                try:
+                    try_file(path)
+                except UsageError as error:
+                    raise pytest.UsageError(f"--chathistory-{kind}: {error}") from error
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what an item left; a later run of the same clause counts instead."""
@@ -51,12 +79,14 @@ class JsonReports:
 
     def pytest_sessionfinish(self) -> None:
         """Write the reports."""
-        for node_id, path in paths_of(list(self._payloads), self._path).items():
-            try:
-                write_json(path, merged(list(self._payloads[node_id].values())).to_json())
-                self._lines.append(f"report of {node_id}: {path}")
-            except UsageError as error:
-                self._lines.append(f"error: {error}")
+        reports = {node_id: merged(list(left.values())) for node_id, left in self._payloads.items()}
+        for kind, wanted in self._paths.items():
+            for node_id, path in paths_of(list(reports), wanted, kind).items():
+                try:
+                    _WRITERS[kind](path, reports[node_id], node_id)
+                    self._lines.append(f"report of {node_id}: {path}")
+                except UsageError as error:
+                    self._lines.append(f"error: {error}")
         if not self._payloads:
             self._lines.append("no clause was checked, so no report was written")
 
@@ -82,10 +112,12 @@ def merged(payloads: list[dict[str, Any]]) -> Report:
         started=first["started"],
         target=first["target"],
         notes=tuple(first["notes"]),
+        asked=asked_from_json(first["asked"]),
+        limits=first["limits"],
     )
 
 
-def paths_of(node_ids: list[str], path: Path) -> dict[str, Path]:
+def paths_of(node_ids: list[str], path: Path, kind: str) -> dict[str, Path]:
     """The file of each class: the one asked for, or, where there are several classes, one named after each."""
     names = {node_id: node_id.split("::", 1)[-1].replace("::", ".") for node_id in node_ids}
     twice = {name for name, number in Counter(names.values()).items() if number > 1}
@@ -93,7 +125,7 @@ def paths_of(node_ids: list[str], path: Path) -> dict[str, Path]:
         if name in twice:
             names[node_id] = f"{Path(node_id.split('::')[0]).with_suffix('').as_posix().replace('/', '.')}.{name}"
     if path.is_dir():
-        return {node_id: path / f"{name}.json" for node_id, name in names.items()}
+        return {node_id: path / f"{name}.{kind}" for node_id, name in names.items()}
     if len(names) == 1:
         return dict.fromkeys(names, path)
     return {node_id: path.with_name(f"{path.stem}-{name}{path.suffix}") for node_id, name in names.items()}
