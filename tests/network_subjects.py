@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.mutants._network import NetworkHistory, network_backend
 from tests.mutants.concurrency import LocksInItsProcessOnly
-from tests.mutants.costs import ReadsBeforeEachAdd
-from tests.mutants.durability import KeepsThePathOfItsProcess, RetriesAnAppend
 
 from chathistory.conformance import Backend
+from chathistory.conformance.selfproof._network import NetworkHistory, network_backend
+from chathistory.conformance.selfproof.costs import ReadsBeforeEachAdd
+from chathistory.conformance.selfproof.durability import KeepsThePathOfItsProcess, RetriesAnAppend
 
 
 def _subject(name: str, history: type[NetworkHistory]) -> Backend:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -24,7 +25,7 @@ from chathistory.conformance.backends import reference
 from chathistory.conformance.checks._check import A, numbered
 from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory, UnknownClauseError
 
-QUICK = replace(EFFORTS["quick"], timeout=1.0)
+QUICK = EFFORTS["quick"]
 
 
 class Broken(InMemoryChatMessageHistory):
@@ -56,7 +57,7 @@ def red(report: Report) -> list[str]:
 def test_the_reference_is_conformant() -> None:
     """It passes every clause it claims, and nothing it claims goes unexercised."""
     for backend in reference():
-        report = check(backend, configuration=QUICK)
+        report = check(backend, configuration=EFFORTS["quick"])
         assert report.verdict == "conformant"
         assert not report.with_outcome("failed", "warned", "undecided", "stale")
 
@@ -69,6 +70,25 @@ def test_the_same_seed_draws_the_same_programs() -> None:
             report = check(backend, clauses=["ORD", "CLR", "VAL-3"], configuration=replace(QUICK, seed=7))
             runs.append([(result.id, result.programs, result.operations) for result in report.clauses])
     assert runs[0] == runs[1]
+
+
+def test_a_backend_whose_calls_are_costly_gets_a_sample_of_the_programs() -> None:
+    """The seed chooses it, the report says so, and a thorough run leaves nothing out."""
+    costly = replace(broken_by(list), costly=True)
+
+    def run(backend: Backend, **options: Any) -> Report:
+        return check(backend, clauses=["ORD-1", "CLR-1"], configuration=replace(QUICK, examples=0, **options))
+
+    def size(report: Report) -> list[int]:
+        return [result.operations for result in report.clauses]
+
+    assert size(run(costly)) == size(run(costly))
+    assert all(
+        few < all_of_them for few, all_of_them in zip(size(run(costly)), size(run(broken_by(list))), strict=True)
+    )
+    assert all("a sample was run" in " ".join(result.notes) for result in run(costly).clauses)
+    assert len({tuple(size(run(costly, seed=seed))) for seed in range(5)}) > 1
+    assert size(run(costly, effort="thorough")) == size(run(broken_by(list), effort="thorough"))
 
 
 @pytest.mark.parametrize(

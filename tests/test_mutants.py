@@ -12,6 +12,7 @@ from tests.mutants._planted import Mutant, Odd
 
 from chathistory.conformance import check
 from chathistory.conformance._report import EFFORTS, Report
+from chathistory.reference import CLAUSES
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,13 @@ def test_a_planted_defect_is_caught_by_a_clause_of_its_own(mutant: Mutant) -> No
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
 def test_a_correct_history_is_not_failed(odd: Odd) -> None:
     """However odd it is; a legacy one fails what is expected of it, and nothing else."""
-    report = check(odd.make(), configuration=EFFORTS["quick"])
+    report = check(odd.make(), clauses=_share_of(odd), configuration=EFFORTS["quick"])
     failed = [result.id for result in report.with_outcome("failed", "stale", "undecided")]
     assert failed == [clause for clause in failed if clause in odd.expected_failures]
     assert set(odd.expected_failures) <= set(broken(report))
+
+
+def _share_of(odd: Odd) -> list[str]:
+    """Each third clause, another third for the next history: all of them on all is what the scorecard runs."""
+    clauses = [clause.id for number, clause in enumerate(CLAUSES) if (number + ODD.index(odd)) % 3 == 0]
+    return sorted({*clauses, *odd.expected_failures})

@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
 import pytest
+from tests import other_programs
+from tests.other_programs import CLOSES_A_LOOP_DURING_A_CALL, ENDINGS, FORGETS_TO_CLOSE, output_of
 from tests.postgres_database import (
     SECONDS,
     database,
@@ -164,44 +164,16 @@ def test_a_restart_of_the_server_loses_nothing_acknowledged(table: str) -> None:
 # Other processes.
 
 PRELUDE = """
-import asyncio, os, sys, threading
-from langchain_core.messages import HumanMessage
 from chathistory.adapters.postgres import PostgresChatMessageHistory
 conninfo, table = sys.argv[1:3]
 def opened(session="s"):
     return PostgresChatMessageHistory(table, session, conninfo=conninfo)
-def humans(*contents):
-    return [HumanMessage(content) for content in contents]
-def texts(messages):
-    return [message.content for message in messages]
-def say(text):
-    os.write(1, text.encode() + b"\\n")  # at once, and as a whole
 """
 
 
-@contextlib.contextmanager
-def program(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python program of its own, in which every warning is an error; it doesn't outlive the block."""
-    with subprocess.Popen(  # noqa: S603 -- our own script
-        [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(script), database(), *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def output_of(process: subprocess.Popen[str]) -> list[str]:
-    """What a program says until its end, which must come in time, without complaint."""
-    out, err = process.communicate(timeout=SECONDS)
-    assert (err, process.returncode) == ("", 0)
-    return out.splitlines()
+def program(script: str, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A Python program of its own on the database of these tests."""
+    return other_programs.running(PRELUDE, script, database(), *arguments)
 
 
 def test_processes_that_start_together_without_a_table_lose_nothing() -> None:
@@ -345,34 +317,10 @@ def test_a_connection_of_the_caller_is_refused_after_a_fork(table: str) -> None:
     assert said[2:] == ["a"]
 
 
-ENDINGS = {
-    "by coming to its end": "",
-    "by its threads": "threading.Thread(target=use_late).start()",
-    "while a daemon goes on": "threading.Thread(target=lambda: asyncio.run(go_on()), daemon=True).start()",
-}
-
-
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 def test_a_program_that_forgets_to_close_still_exits(table: str, ending: str) -> None:
     """After use in two event loops, one of them never closed, and without a warning."""
-    script = """
-        import warnings
-        history = opened()
-        async def use(text):
-            await history.aadd_messages(humans(text))
-        def use_late():
-            threading.main_thread().join()
-            asyncio.run(use("late"))
-        async def go_on():
-            while True:
-                await use("daemon")
-        history.add_messages(humans("sync"))
-        asyncio.run(use("first loop"))
-        loop = asyncio.new_event_loop()
-        warnings.filterwarnings("ignore", "unclosed event loop")  # the program's own fault
-        loop.run_until_complete(use("second loop"))
-    """
-    with program(textwrap.dedent(script) + ending, table) as process:
+    with program(FORGETS_TO_CLOSE + ending, table) as process:
         out, err = process.communicate(timeout=SECONDS)
     assert (out, process.returncode) == ("", 0)
     assert err == "" or "daemon" in ending
@@ -382,22 +330,7 @@ def test_a_program_that_forgets_to_close_still_exits(table: str, ending: str) ->
 
 def test_a_loop_closed_during_a_call_leaves_the_history_usable(table: str) -> None:
     """Against all rules of asyncio; batches are whole, no lock is left, and the next loop works."""
-    script = """
-        history = opened()
-        history.add_messages(humans("a"))
-        for ticks in range(12):
-            loop = asyncio.new_event_loop()
-            async def abandon():
-                task = asyncio.ensure_future(history.aadd_messages(humans("x", "y")))
-                for _ in range(ticks):
-                    await asyncio.sleep(0)
-            loop.run_until_complete(abandon())
-            loop.close()
-        asyncio.run(history.aadd_messages(humans("b")))
-        history.add_messages(humans("c"))
-        say("|".join(texts(history.messages)).replace("x|y|", ""))
-    """
-    with program(script, table) as process:
+    with program(CLOSES_A_LOOP_DURING_A_CALL, table) as process:
         # asyncio complains of it, rightly, so what is on stderr is not looked at.
         out, _ = process.communicate(timeout=SECONDS)
     assert (out.splitlines(), process.returncode) == (["a|b|c"], 0)

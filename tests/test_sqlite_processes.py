@@ -6,29 +6,20 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.other_programs import CLOSES_A_LOOP_DURING_A_CALL, ENDINGS, FORGETS_TO_CLOSE, SECONDS, output_of, running
 
 from chathistory.adapters.sqlite import SQLiteChatMessageHistory
 
-SECONDS = 60  # in which any of these programs must end, on a machine however busy
 PRELUDE = """
-import asyncio, os, sys, threading
-from langchain_core.messages import HumanMessage
 from chathistory.adapters.sqlite import SQLiteChatMessageHistory
 path = sys.argv[1]
-def humans(*contents):
-    return [HumanMessage(content) for content in contents]
-def texts(messages):
-    return [message.content for message in messages]
-def say(text):
-    os.write(1, text.encode() + b"\\n")  # at once, and as a whole
+def opened(session="s"):
+    return SQLiteChatMessageHistory(session, path)
 """
 
 
@@ -43,34 +34,9 @@ def texts(path: str) -> list[Any]:
     return [message.content for message in SQLiteChatMessageHistory("s", path).messages]
 
 
-@contextlib.contextmanager
-def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python program of its own, in which every warning is an error; it doesn't outlive the block."""
-    with subprocess.Popen(  # noqa: S603 -- our own script
-        [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(script), *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as program:
-        try:
-            yield program
-        finally:
-            program.kill()
-
-
-def output_of(program: subprocess.Popen[str]) -> list[str]:
-    """What a program says until its end, which must come in time, without complaint."""
-    out, err = program.communicate(timeout=SECONDS)
-    assert (err, program.returncode) == ("", 0)
-    return out.splitlines()
-
-
 def said_by(script: str, path: str) -> list[str]:
     """What a program says from its beginning to its end."""
-    with running(script, path) as program:
+    with running(PRELUDE, script, path) as program:
         return output_of(program)
 
 
@@ -91,7 +57,7 @@ def test_processes_that_start_together_on_a_new_file_lose_nothing(path: str) -> 
         history.close()
     """
     with contextlib.ExitStack() as stack:
-        programs = [stack.enter_context(running(script, path, str(number))) for number in range(3)]
+        programs = [stack.enter_context(running(PRELUDE, script, path, str(number))) for number in range(3)]
         for program in programs:
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
@@ -146,7 +112,7 @@ def acknowledged_by_a_killed_writer(program: subprocess.Popen[str], name: int, a
 def test_a_killed_writer_loses_nothing_and_leaves_no_part_of_a_batch(path: str) -> None:
     """Forty writers, sync and async, killed at whatever they were doing, the first while making the table."""
     acknowledged = {}
-    with running(NURSERY, path) as program:
+    with running(PRELUDE, NURSERY, path) as program:
         for name in range(40):
             acknowledged[name] = acknowledged_by_a_killed_writer(program, name, after=name % 5)
     batches: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -213,34 +179,10 @@ def test_a_connection_of_the_caller_is_refused_after_a_fork(path: str) -> None:
     assert said[1:] == ["a"]
 
 
-ENDINGS = {
-    "by coming to its end": "",
-    "by its threads": "threading.Thread(target=use_late).start()",
-    "while a daemon goes on": "threading.Thread(target=lambda: asyncio.run(go_on()), daemon=True).start()",
-}
-
-
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 def test_a_program_that_forgets_to_close_still_exits(path: str, ending: str) -> None:
     """After use in two event loops, one of them never closed, and without a warning."""
-    script = """
-        import warnings
-        history = SQLiteChatMessageHistory("s", path)
-        async def use(text):
-            await history.aadd_messages(humans(text))
-        def use_late():
-            threading.main_thread().join()
-            asyncio.run(use("late"))
-        async def go_on():
-            while True:
-                await use("daemon")
-        history.add_messages(humans("sync"))
-        asyncio.run(use("first loop"))
-        loop = asyncio.new_event_loop()
-        warnings.filterwarnings("ignore", "unclosed event loop")  # the program's own fault
-        loop.run_until_complete(use("second loop"))
-    """
-    with running(textwrap.dedent(script) + ending, path) as program:
+    with running(PRELUDE, FORGETS_TO_CLOSE + ending, path) as program:
         out, err = program.communicate(timeout=SECONDS)
     assert (out, program.returncode) == ("", 0)
     assert err == "" or "daemon" in ending
@@ -250,22 +192,7 @@ def test_a_program_that_forgets_to_close_still_exits(path: str, ending: str) -> 
 
 def test_a_loop_closed_during_a_call_leaves_the_history_usable(path: str) -> None:
     """Against all rules of asyncio; batches are whole, no lock is left, and the next loop works."""
-    script = """
-        history = SQLiteChatMessageHistory("s", path)
-        history.add_messages(humans("a"))
-        for ticks in range(12):
-            loop = asyncio.new_event_loop()
-            async def abandon():
-                task = asyncio.ensure_future(history.aadd_messages(humans("x", "y")))
-                for _ in range(ticks):
-                    await asyncio.sleep(0)
-            loop.run_until_complete(abandon())
-            loop.close()
-        asyncio.run(history.aadd_messages(humans("b")))
-        history.add_messages(humans("c"))
-        say("|".join(texts(history.messages)).replace("x|y|", ""))
-    """
-    with running(script, path) as program:
+    with running(PRELUDE, CLOSES_A_LOOP_DURING_A_CALL, path) as program:
         # asyncio and aiosqlite complain of it, rightly, so what is on stderr is not looked at.
         out, _ = program.communicate(timeout=SECONDS)
     assert (out.splitlines(), program.returncode) == (["a|b|c"], 0)

@@ -8,6 +8,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,10 +17,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+from tests.occurrences import KINDS, Recording, record_a_run
 
 from chathistory.conformance import _payloads as payloads
 from chathistory.conformance import strategies
 from chathistory.conformance._program import Add, Assign, Clear, Open, Program, Read, RunToken, new_token
+from chathistory.conformance._report import EFFORTS
 from chathistory.conformance._session_ids import (
     COLLIDING_SESSIONS,
     HOSTILE_SESSIONS,
@@ -538,3 +541,31 @@ def _opens_late(program: Program) -> bool:
     kinds = [type(step) for step in program.steps]
     late = [index for index, step in enumerate(program.steps) if isinstance(step, Open) and step.handle in (1, 2, 3)]
     return any(Add in kinds[:index] for index in late)
+
+
+@pytest.fixture(scope="module")
+def quick_run() -> Recording:
+    """One quick run of the reference, of the families whose checks are programs."""
+    return record_a_run(replace(EFFORTS["quick"], seed=SEED), _FAMILIES_OF_PROGRAMS)
+
+
+_FAMILIES_OF_PROGRAMS = ("ORD", "ISO", "CLR", "VAL", "SNP", "ERR", "ATM", "ASY", "CON-1", "RUN", "BND", "EXP")
+
+
+class TestAQuickRun:
+    """What occurs in each run, however small; `python -m tests.occurrences` prints the figures."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_everything_occurs(self, kind: str, quick_run: Recording) -> None:
+        """Each class, field, edge payload, colliding and hostile id, and kind of step reaches the store."""
+        assert KINDS[kind].missing(quick_run) == []
+
+    def test_the_reference_keeps_it_all(self, quick_run: Recording) -> None:
+        """So that each program was run to its end."""
+        assert quick_run.report is not None
+        assert [result.id for result in quick_run.report.clauses if result.counterexample is not None] == []
+
+    def test_what_does_not_occur_is_seen(self) -> None:
+        """Each kind is found missing in a run that did nothing."""
+        for kind in KINDS.values():
+            assert kind.missing(Recording()) == list(kind.offered)

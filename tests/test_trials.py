@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.mutants._network import NetworkHistory, network_backend
 
 from chathistory.conformance import check
 from chathistory.conformance._report import EFFORTS
 from chathistory.conformance._targets import open_target
+from chathistory.conformance.selfproof._network import NetworkHistory, network_backend
 from chathistory.conformance.trials._crashes import wrong_after
 from chathistory.conformance.trials._cuts import wrong_after_cut
 from chathistory.conformance.trials._proxy import Proxy

@@ -1,9 +1,8 @@
-"""All planted defects and all odd histories."""
+"""All planted defects and all odd histories: those that ship with the suite, and those that only prove it here."""
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TypeVar
 
 from tests.mutants import (
     asynchrony,
@@ -25,7 +24,8 @@ from tests.mutants import (
 )
 from tests.mutants._planted import Mutant, Odd
 
-T = TypeVar("T")
+from chathistory.conformance import selfproof
+from chathistory.conformance.selfproof._catalogue import planted_in
 
 FAMILIES: tuple[ModuleType, ...] = (
     ordering,
@@ -46,11 +46,8 @@ FAMILIES: tuple[ModuleType, ...] = (
 )
 
 
-def _in_module(module: ModuleType, kind: type[T]) -> tuple[T, ...]:
-    found = vars(module).values()
-    values = [vars(value).get("planted", value) if isinstance(value, type) else value for value in found]
-    return tuple(value for value in values if isinstance(value, kind))
-
-
-MUTANTS: tuple[Mutant, ...] = tuple(one for module in FAMILIES for one in _in_module(module, Mutant))
-ODD: tuple[Odd, ...] = (*_in_module(odd, Odd), *_in_module(limits, Odd))
+MUTANTS: tuple[Mutant, ...] = (
+    *selfproof.MUTANTS,
+    *(one for module in FAMILIES for one in planted_in(module, Mutant)),
+)
+ODD: tuple[Odd, ...] = (*selfproof.ODD, *planted_in(odd, Odd), *planted_in(limits, Odd))

@@ -11,10 +11,12 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
-from tests.mutants._base import PLAIN, JsonHistory, Steps, Store, TableHistory
+from tests.mutants._base import PLAIN, JsonHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
-from tests.mutants.atomicity import OneWriter
 from typing_extensions import override
+
+from chathistory.conformance.selfproof.asynchrony import RemembersItsLoop
+from chathistory.conformance.selfproof.atomicity import OneWriter
 
 T = TypeVar("T")
 
@@ -38,15 +40,6 @@ class LosesTheLastOfAnAsyncBatch(JsonHistory):
     async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
         items = self._encode(messages)
         await self._arun(self._add(items[:-1] or items))
-
-
-@mutant("ASY-1", "ERR-2", hardness="obvious", operations=3)
-class ForgetsAnAsyncClear(JsonHistory):
-    """An await is missing, so the statement is made and never sent."""
-
-    @override
-    async def aclear(self) -> None:
-        await asyncio.sleep(0)
 
 
 @mutant("ASY-1", hardness="data", operations=2)
@@ -97,30 +90,6 @@ class ForgetsToAwaitAnAdd(JsonHistory):
 
 
 # ASY-2
-
-
-@mutant("ASY-2", "ASY-1", hardness="stateful", operations=2)
-class KeepsAsyncMessagesApart(JsonHistory):
-    """An in-memory database is opened once by each driver, so there are two of them."""
-
-    claims = PLAIN
-
-    def _other(self) -> JsonHistory:
-        store = self.store.notes.setdefault("async", Store())
-        store.latency = self.store.latency
-        return JsonHistory(self.session_id, store, partition=self.partition)
-
-    @override
-    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
-        await self._other().aadd_messages(messages)
-
-    @override
-    async def aget_messages(self) -> list[BaseMessage]:
-        return await self._other().aget_messages()
-
-    @override
-    async def aclear(self) -> None:
-        await self._other().aclear()
 
 
 @mutant("ASY-2", "ERR-2", hardness="stateful", operations=2)
@@ -215,14 +184,6 @@ class ReadsAnOldSnapshotAsynchronously(TableHistory):
 
 
 @mutant("ASY-3", hardness="timing", operations=1)
-class BlocksTheLoop(JsonHistory):
-    """A sync driver, called in an async method: as slow as the store."""
-
-    async def _arun(self, steps: Steps[T]) -> T:
-        return self._run(steps)
-
-
-@mutant("ASY-3", hardness="timing", operations=1)
 class BlocksTheLoopFor20Ms(JsonHistory):
     """time.sleep between two attempts."""
 
@@ -272,21 +233,6 @@ class BlocksTheLoopWhileAThreadWrites(JsonHistory):
 
 
 # ASY-4
-
-
-@mutant("ASY-4", hardness="timing", operations=2)
-class StoresHalfOfACancelledAdd(JsonHistory):
-    """What was gathered is flushed in a finally, whatever it is by then."""
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        gathered: list[Any] = []
-        try:
-            for item in items:
-                gathered.append(item)
-                yield self.store.latency
-        finally:
-            with self._transaction():
-                self._append(gathered)
 
 
 @mutant("ASY-4", "CLR-1", hardness="timing", operations=3)
@@ -380,9 +326,6 @@ class ReadsTheReplyToACancelledCall(JsonHistory):
         return items
 
 
-# ASY-5
-
-
 @mutant("ASY-4", hardness="timing", operations=3)
 class UndoesMoreThanWasCancelled(JsonHistory):
     """A cancelled add puts back the list as it was when the add began, without what others have added since."""
@@ -399,20 +342,7 @@ class UndoesMoreThanWasCancelled(JsonHistory):
             raise
 
 
-@mutant("ASY-5", hardness="timing", operations=2)
-class RefusesASecondTask(JsonHistory):
-    """One connection per handle, and a driver that takes one operation at a time."""
-
-    _busy = False
-
-    async def _arun(self, steps: Steps[T]) -> T:
-        if self._busy:
-            raise RuntimeError(f"session {self.session_id!r}: another operation is in progress")
-        self._busy = True
-        try:
-            return await super()._arun(steps)
-        finally:
-            self._busy = False
+# ASY-5
 
 
 @mutant("ASY-5", "CON-1", hardness="timing", operations=3)
@@ -461,18 +391,8 @@ class SetsUpOncePerTask(JsonHistory):
 # ASY-6
 
 
-class _RemembersItsLoop(JsonHistory):
-    """Is bound to the event loop in which a handle is first used."""
-
-    _loop: asyncio.AbstractEventLoop | None = None
-
-    def _is_another_loop(self) -> bool:
-        self._loop = self._loop or asyncio.get_running_loop()
-        return self._loop is not asyncio.get_running_loop()
-
-
 @mutant("ASY-6", hardness="stateful", operations=2)
-class CallsAClosedLoop(_RemembersItsLoop):
+class CallsAClosedLoop(RemembersItsLoop):
     """The driver's transport belongs to the first loop: "Event loop is closed"."""
 
     async def _arun(self, steps: Steps[T]) -> T:
@@ -482,7 +402,7 @@ class CallsAClosedLoop(_RemembersItsLoop):
 
 
 @mutant("ASY-6", hardness="stateful", operations=2)
-class AwaitsAFutureOfAnotherLoop(_RemembersItsLoop):
+class AwaitsAFutureOfAnotherLoop(RemembersItsLoop):
     """A lock made in the first loop: "attached to a different loop"."""
 
     async def _arun(self, steps: Steps[T]) -> T:
@@ -491,18 +411,8 @@ class AwaitsAFutureOfAnotherLoop(_RemembersItsLoop):
         return await super()._arun(steps)
 
 
-@mutant("ASY-6", "ERR-2", hardness="stateful", operations=3)
-class LosesWritesOfAnotherLoop(_RemembersItsLoop):
-    """Writes go to a queue whose consumer runs in the first loop."""
-
-    @override
-    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
-        items = self._encode(messages)
-        await self._arun(self._add([] if self._is_another_loop() else items))
-
-
 @mutant("ASY-6", hardness="stateful", operations=2)
-class HangsInAnotherLoop(_RemembersItsLoop):
+class HangsInAnotherLoop(RemembersItsLoop):
     """The reply is awaited, and the loop that would bring it is gone: for ever."""
 
     async def _arun(self, steps: Steps[T]) -> T:

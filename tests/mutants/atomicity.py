@@ -11,6 +11,8 @@ from tests.mutants._planted import mutant
 from tests.mutants._values import is_batch
 from typing_extensions import override
 
+from chathistory.conformance.selfproof.atomicity import OneByOne, OneWriter
+
 # ATM-1
 
 
@@ -53,15 +55,6 @@ class StoresChunksOf25UpToTheBadOne(JsonHistory):
             super()._append([self._encode_one(message) for message in items[start : start + 25]])
 
 
-@mutant("ATM-1", "SNP-5", hardness="stateful", operations=3)
-class ClearsBeforeAnAssignmentFails(JsonHistory):
-    """The setter is clear and add_messages, in this order."""
-
-    def _assign(self, messages: Iterable[BaseMessage]) -> None:
-        self.clear()
-        self.add_messages(messages)
-
-
 @mutant("ATM-1", hardness="stateful", operations=3)
 class RollsBackTooFar(JsonHistory):
     """A refusal rolls back to the last savepoint, which lies before the previous batch."""
@@ -93,33 +86,15 @@ class StoresAnAsyncBatchUpToTheBadOne(JsonHistory):
 # ATM-2 and ATM-3
 
 
-class _OneByOne(JsonHistory):
-    """Stores a batch message by message, with a pause after the first."""
-
-    window: float
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        for place, item in enumerate(items):
-            yield from super()._add([item])
-            yield 0 if place else self.window
-
-
 @mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
-class WritesOneByOneIn200Us(_OneByOne):
+class WritesOneByOneIn200Us(OneByOne):
     """A loop of inserts, each committed, in a store on the same machine."""
 
     window = 0.0002
 
 
 @mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
-class WritesOneByOneIn2Ms(_OneByOne):
-    """A loop of inserts, each committed, in a store next door."""
-
-    window = 0.002
-
-
-@mutant("ATM-2", "ATM-3", "ASY-4", hardness="timing")
-class WritesOneByOneIn20Ms(_OneByOne):
+class WritesOneByOneIn20Ms(OneByOne):
     """A loop of inserts, each committed, in a store overseas."""
 
     window = 0.02
@@ -139,47 +114,6 @@ class TakesNumbersOneByOne(RecordHistory):
             yield 0 if len(numbers) > 1 else 0.001
         with self._transaction():
             self._records().update(zip(numbers, items, strict=True))
-
-
-class OneWriter(JsonHistory):
-    """Lets one writer at a time into a session, over several steps."""
-
-    def _turn(self) -> Steps[None]:
-        while True:
-            with self.store.lock:
-                if ("writer", self._key()) not in self.store.notes:
-                    self.store.notes["writer", self._key()] = self
-                    return
-            yield 0.0003
-
-    def _done(self) -> None:
-        del self.store.notes["writer", self._key()]
-
-    def _in_turn(self, steps: Steps[None]) -> Steps[None]:
-        yield from self._turn()
-        try:
-            yield from steps
-        finally:
-            self._done()
-
-    def _clear(self) -> Steps[None]:
-        yield from self._in_turn(super()._clear())
-
-    def _replace(self, items: list[Any]) -> Steps[None]:
-        yield from self._in_turn(super()._replace(items))
-
-
-@mutant("ATM-3", "CON-4", "ASY-4", hardness="timing")
-class ShowsABatchAsItGrows(OneWriter):
-    """Writers wait for one another, and readers for nobody."""
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        yield from self._in_turn(self._grow(items))
-
-    def _grow(self, items: list[Any]) -> Steps[None]:
-        for place, item in enumerate(items):
-            yield from super()._add([item])
-            yield 0 if place else 0.001
 
 
 @mutant("ATM-3", "CON-3", "CON-4", hardness="timing")

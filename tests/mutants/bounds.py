@@ -37,14 +37,6 @@ class KeepsOneTooFew(JsonHistory):
         return items[len(items) - self.history_size + 1 :]
 
 
-@mutant("BND-1", hardness="obvious", operations=2)
-class KeepsTheOldest(JsonHistory):
-    """A full history takes no more."""
-
-    def _trimmed(self, items: list[Any]) -> list[Any]:
-        return items[: self.history_size]
-
-
 @mutant("BND-1", hardness="stateful", operations=3)
 class TrimsTheBatchOnly(JsonHistory):
     """The bound is applied to what is added, and not to what is there."""

@@ -6,8 +6,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from langchain_core.messages import SystemMessage
-from tests.mutants._base import PLAIN, CorrectHistory, JsonHistory, RecordHistory, Steps
+from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
 from tests.mutants._planted import mutant
+
+from chathistory.conformance.selfproof.clearing import ClearsMore
 
 # CLR-1
 
@@ -57,26 +59,6 @@ class KeepsTheSystemPrompt(_LeavesSome):
         return [item for item in items if isinstance(self._load(item), SystemMessage)]
 
 
-@mutant("CLR-1", "ISO-3", hardness="stateful", operations=3)
-class ClearsItsOwnViewOnly(JsonHistory):
-    """The handle remembers where the cleared part ends; the others do not."""
-
-    claims = PLAIN
-    _hidden = 0
-
-    def _clear(self) -> Steps[None]:
-        yield self.store.latency
-        with self._transaction():
-            self._hidden = len(self._items())
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        return items[self._hidden :]
-
-    def _erase(self) -> None:
-        super()._erase()
-        self._hidden = 0
-
-
 @mutant("CLR-1", "ISO-3", hardness="stateful", operations=4)
 class LeavesOtherCachesFull(JsonHistory):
     """A cache in the handle is refreshed when the store has grown; a clear makes it shrink."""
@@ -111,21 +93,6 @@ class RaisesOnClearingNothing(JsonHistory):
         yield from super()._clear()
 
 
-@mutant("CLR-2", hardness="stateful", operations=2)
-class RaisesOnTheSecondClear(JsonHistory):
-    """The first clear removes the entry from an index, and the second doesn't find it."""
-
-    def _clear(self) -> Steps[None]:
-        if self.store.notes.get(("cleared", self._key())):
-            raise KeyError(f"session {self.session_id!r} is not in the index")
-        yield from super()._clear()
-        self.store.notes["cleared", self._key()] = True
-
-    def _put(self, items: list[Any]) -> None:
-        super()._put(items)
-        self.store.notes["cleared", self._key()] = False
-
-
 @mutant("CLR-2", "CLR-1", "CLR-3", hardness="stateful", operations=4)
 class UndoesAClearByTheSecond(JsonHistory):
     """A clear moves the history to the bin and the bin to the history: both are swapped."""
@@ -145,24 +112,6 @@ class UndoesAClearByTheSecond(JsonHistory):
 
 
 # CLR-3
-
-
-@mutant("CLR-3", hardness="stateful", operations=4)
-class BringsOldMessagesBack(JsonHistory):
-    """A clear sets a flag on the session, and the next add resets it."""
-
-    claims = PLAIN
-
-    def _clear(self) -> Steps[None]:
-        yield self.store.latency
-        self.store.notes["deleted", self._key()] = True
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        return [] if self.store.notes.get(("deleted", self._key())) else items
-
-    def _put(self, items: list[Any]) -> None:
-        super()._put(items)
-        self.store.notes["deleted", self._key()] = False
 
 
 @mutant("CLR-3", hardness="stateful", operations=4)
@@ -241,31 +190,8 @@ class SendsItsLastBatchAgain(JsonHistory):
 # CLR-4
 
 
-class _ClearsMore(CorrectHistory):
-    """Clears each session of its partition whose id it takes for its own."""
-
-    def _takes(self, other: str) -> bool:
-        raise NotImplementedError
-
-    def _clear(self) -> Steps[None]:
-        yield self.store.latency
-        with self._transaction():
-            self._erase()
-            for partition, other in list(self.store.lists):
-                if partition == self.partition and self._takes(other):
-                    del self.store.lists[partition, other]
-
-
-@mutant("CLR-4", "ISO-1", hardness="obvious", operations=3)
-class ClearsEverything(_ClearsMore):
-    """FLUSHDB."""
-
-    def _takes(self, other: str) -> bool:
-        return True
-
-
 @mutant("CLR-4", "ISO-2", "ISO-1", hardness="data", operations=3)
-class ClearsByPrefix(_ClearsMore):
+class ClearsByPrefix(ClearsMore):
     """A prefix delete, because the chunks of a session are its id with a number behind it."""
 
     def _takes(self, other: str) -> bool:
@@ -273,7 +199,7 @@ class ClearsByPrefix(_ClearsMore):
 
 
 @mutant("CLR-4", "ISO-2", "ISO-5", hardness="data", operations=3)
-class ClearsByPattern(_ClearsMore):
+class ClearsByPattern(ClearsMore):
     """KEYS with the session id as its pattern, and DEL of what it finds."""
 
     def _takes(self, other: str) -> bool:
@@ -281,7 +207,7 @@ class ClearsByPattern(_ClearsMore):
 
 
 @mutant("CLR-4", "ISO-2", hardness="data", operations=3)
-class ClearsWithoutRegardToCase(_ClearsMore):
+class ClearsWithoutRegardToCase(ClearsMore):
     """The delete runs on another column than the read, with another collation."""
 
     def _takes(self, other: str) -> bool:
@@ -289,14 +215,14 @@ class ClearsWithoutRegardToCase(_ClearsMore):
 
 
 @mutant("CLR-4", "ISO-5", "ISO-1", hardness="data", operations=3)
-class ClearsAllByAnEmptyId(_ClearsMore):
+class ClearsAllByAnEmptyId(ClearsMore):
     """A delete whose filter is left out where it is false."""
 
     def _takes(self, other: str) -> bool:
         return not self.session_id
 
 
-@mutant("CLR-4", "CLR-2", "ISO-4", hardness="stateful", operations=3)
+@mutant("CLR-4", "ISO-1", "CLR-2", "ISO-4", hardness="stateful", operations=3)
 class ClearsItsNeighbour(JsonHistory):
     """A delete by position, where the position of what isn't there is -1."""
 

@@ -6,47 +6,28 @@ import sqlite3
 import threading
 import time
 from collections.abc import Hashable
-from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
 from tests.mutants._network import NetworkHistory
 from tests.mutants._planted import mutant, network_mutant
-from tests.mutants.atomicity import OneWriter
+
+from chathistory.conformance.selfproof.atomicity import OneWriter
+from chathistory.conformance.selfproof.concurrency import Contended, SetsUp, WritesEverythingBack
 
 # CON-1
 
 
-class _WritesEverythingBack(JsonHistory):
-    """Reads all, appends in memory, and writes all, without a lock."""
-
-    window: float
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        yield self.store.latency
-        if items:
-            before = self._items()
-            yield self.window
-            self._put([*before, *items])
-
-
 @mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
-class WritesEverythingBackIn200Us(_WritesEverythingBack):
+class WritesEverythingBackIn200Us(WritesEverythingBack):
     """One item per session, read and written back: a window of 0.2 ms."""
 
     window = 0.0002
 
 
 @mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
-class WritesEverythingBackIn2Ms(_WritesEverythingBack):
-    """The same over a network: a window of 2 ms."""
-
-    window = 0.002
-
-
-@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
-class WritesEverythingBackIn20Ms(_WritesEverythingBack):
+class WritesEverythingBackIn20Ms(WritesEverythingBack):
     """The same over a slow network: a window of 20 ms."""
 
     window = 0.02
@@ -143,39 +124,8 @@ class KeepsSessionsPerThread(JsonHistory):
 # CON-2 and CON-3
 
 
-class _Contended(JsonHistory):
-    """Knows how many adds are on their way, and notes when there is more than one."""
-
-    claims = PLAIN
-    window = 0.0005
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        yield self.store.latency
-        if not items:
-            return
-        with self._on_the_way() as others:
-            yield self.window
-            with self._transaction():
-                self._place(items, contended=others > 0)
-
-    @contextmanager
-    def _on_the_way(self) -> Any:
-        key = ("on the way", self._key())
-        with self.store.lock:
-            others = self.store.notes.get(key, 0)
-            self.store.notes[key] = others + 1
-        try:
-            yield others
-        finally:
-            with self.store.lock:
-                self.store.notes[key] -= 1
-
-    def _place(self, items: list[Any], *, contended: bool) -> None:
-        self._append(items)
-
-
 @mutant("CON-2", "CON-3", "CON-4", hardness="timing")
-class TakesTheTimeFromTwoClocks(_Contended):
+class TakesTheTimeFromTwoClocks(Contended):
     """Messages are sorted by time; under load a second server stamps them, and it is 5 ms behind."""
 
     def _place(self, items: list[Any], *, contended: bool) -> None:
@@ -190,21 +140,13 @@ class TakesTheTimeFromTwoClocks(_Contended):
 
 
 @mutant("CON-2", "CON-3", "CON-4", hardness="timing")
-class StepsInFront(_Contended):
+class StepsInFront(Contended):
     """Under load a batch is put before the last one, whose place was reserved and not yet known."""
 
     def _place(self, items: list[Any], *, contended: bool) -> None:
         kept = self._items()
         split = len(kept) - 1 if contended and kept else len(kept)
         self._put([*kept[:split], *items, *kept[split:]])
-
-
-@mutant("CON-2", "CON-3", hardness="timing")
-class PushesToTheFrontUnderLoad(_Contended):
-    """Under load writes take another path, which pushes at the other end of the list."""
-
-    def _place(self, items: list[Any], *, contended: bool) -> None:
-        self._put([*items, *self._items()] if contended else [*self._items(), *items])
 
 
 @mutant("CON-3", "CON-4", hardness="timing")
@@ -242,40 +184,7 @@ class RewritesInTheOpen(OneWriter):
             self._put([*before, *items])
 
 
-@mutant("CON-3", "CON-4", hardness="timing")
-class HidesTheLastBatchUnderLoad(_Contended):
-    """While a write is under way reads go to a replica, which is one batch behind."""
-
-    def _place(self, items: list[Any], *, contended: bool) -> None:
-        self.store.notes["last", self._key()] = len(items)
-        self._append(items)
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        if not self.store.notes.get(("on the way", self._key())):
-            return items
-        return items[: -self.store.notes.get(("last", self._key()), 0) or None]
-
-    def _erase(self) -> None:
-        super()._erase()
-        self.store.notes.pop(("last", self._key()), None)
-
-
 # CON-4
-
-
-@mutant("CON-4", hardness="timing")
-class ClearsWhatItSaw(JsonHistory):
-    """A clear lists the keys, and deletes them a little later; what came in between stays."""
-
-    def _clear(self) -> Steps[None]:
-        yield self.store.latency
-        seen = len(self._items())
-        yield 0.002
-        with self._transaction():
-            left = self._items()[seen:]
-            self._erase()
-            if left:
-                self._put(left)
 
 
 @mutant("CON-4", "CLR-3", "CLR-1", hardness="timing")
@@ -358,32 +267,8 @@ class AcknowledgesTooEarly(JsonHistory):
 # CON-5
 
 
-class _SetsUp(JsonHistory):
-    """Sets up each partition when the first handle on it is opened."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if ("table", self.partition) not in self.store.notes:
-            self._set_up()
-
-    def _set_up(self) -> None:
-        raise NotImplementedError
-
-
-@mutant("CON-5", hardness="timing")
-class MakesATableTwice(_SetsUp):
-    """Look whether the table is there, then create it."""
-
-    def _set_up(self) -> None:
-        time.sleep(0.002)
-        with self.store.lock:
-            if ("table", self.partition) in self.store.notes:
-                raise sqlite3.OperationalError(f"session {self.session_id!r}: table messages already exists")
-            self.store.notes["table", self.partition] = True
-
-
 @mutant("CON-5", "CON-1", hardness="timing")
-class MakesATableAnew(_SetsUp):
+class MakesATableAnew(SetsUp):
     """Look whether the table is there, then DROP TABLE IF EXISTS and create it."""
 
     def _set_up(self) -> None:
@@ -395,7 +280,7 @@ class MakesATableAnew(_SetsUp):
 
 
 @mutant("CON-5", hardness="timing")
-class SaysTooSoonThatItIsSetUp(_SetsUp):
+class SaysTooSoonThatItIsSetUp(SetsUp):
     """The flag of the set-up is set before the set-up is done, and who trusts it finds no table."""
 
     def _set_up(self) -> None:

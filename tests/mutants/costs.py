@@ -11,15 +11,6 @@ from tests.mutants._planted import network_mutant
 
 
 @network_mutant("COST-1", hardness="stateful", operations=2)
-class ReadsBeforeEachAdd(NetworkHistory):
-    """Reads the whole session before it appends, to number the messages."""
-
-    def _add(self, texts: list[str]) -> None:
-        self._read()
-        super()._add(texts)
-
-
-@network_mutant("COST-1", hardness="stateful", operations=2)
 class ReadsAfterEachAdd(NetworkHistory):
     """Reads the whole session after each add, to make sure."""
 
@@ -48,16 +39,6 @@ class LooksForDoubles(NetworkHistory):
 
 
 # COST-2
-
-
-@network_mutant("COST-2", hardness="stateful", operations=1)
-class AsksForEachMessage(NetworkHistory):
-    """Asks the store for the state of each message of a batch before it sends the batch."""
-
-    def _add(self, texts: list[str]) -> None:
-        for _ in texts:
-            self._ask(op="length")
-        super()._add(texts)
 
 
 @network_mutant("COST-2", hardness="stateful", operations=2)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
 import time
-from functools import partial
 from typing import Any, ClassVar
 
-from tests.mutants._network import NetworkHistory, ToyServer, network_backend
-from tests.mutants._planted import Mutant, network_mutant
+from tests.mutants._network import NetworkHistory, ToyServer
+from tests.mutants._planted import network_mutant, server_mutant
 
-from chathistory.conformance import Backend
+from chathistory.conformance.selfproof.durability import Retrying
 
 # DUR-1
-
-
-@network_mutant("DUR-1", hardness="stateful", operations=2)
-class KeepsThePathOfItsProcess(NetworkHistory):
-    """The key holds the process id, as a default file name does: another process finds nothing."""
-
-    def __init__(self, session_id: str, address: tuple[str, int], *, partition: str = "") -> None:
-        import os
-
-        super().__init__(session_id, address, partition=partition)
-        self.key = json.dumps([partition, session_id, os.getpid()])
 
 
 class _Buffer:
@@ -100,49 +86,6 @@ class CachesForTheProcess(NetworkHistory):
 # DUR-2
 
 
-@network_mutant("DUR-2", "DUR-1", hardness="timing")
-class WritesBehind(NetworkHistory):
-    """A background thread sends adds 3 ms after they were acknowledged; reads wait for it."""
-
-    def __init__(self, session_id: str, address: tuple[str, int], *, partition: str = "") -> None:
-        super().__init__(session_id, address, partition=partition)
-        self._sent = _Sent.of(f"{address}{self.key}")
-
-    def _add(self, texts: list[str]) -> None:
-        def send() -> None:
-            time.sleep(0.003)
-            try:
-                with contextlib.suppress(OSError):
-                    super(WritesBehind, self)._add(texts)
-            finally:
-                self._sent.release()
-
-        self._sent.acquire()
-        threading.Thread(target=send).start()
-
-    def _read(self) -> list[str]:
-        with self._sent:
-            return super()._read()
-
-    def _put(self, texts: list[str]) -> None:
-        with self._sent:
-            super()._put(texts)
-
-    def _clear(self) -> None:
-        with self._sent:
-            super()._clear()
-
-
-class _Sent:
-    """A lock for each session of the process, held while something of it is on its way."""
-
-    locks: ClassVar[dict[str, Any]] = {}
-
-    @classmethod
-    def of(cls, key: str) -> Any:
-        return cls.locks.setdefault(key, threading.Lock())
-
-
 class _OnlyWhole(ToyServer):
     """Readers see a batch once it is marked as complete, so that only a crash shows that it comes in parts."""
 
@@ -166,6 +109,7 @@ class _OnlyWhole(ToyServer):
         self.busy: dict[str, tuple[float, int]] = {}
 
 
+@network_mutant("DUR-2", "DUR-4", hardness="timing", server=_OnlyWhole)
 class SendsOneByOneUnderALease(NetworkHistory):
     """A batch is sent message by message under a lease that hides it; after a kill the lease runs out, a part shows."""
 
@@ -190,25 +134,12 @@ class SendsOneByOneUnderALease(NetworkHistory):
         self._ask(op="end")
 
 
-def _on(server: type[ToyServer], history: type[NetworkHistory], name: str) -> Backend:
-    return network_backend(name, history, server())
-
-
-sends_one_by_one_under_a_lease = Mutant(
-    name="sends_one_by_one_under_a_lease",
-    make=partial(_on, _OnlyWhole, SendsOneByOneUnderALease, "sends_one_by_one_under_a_lease"),
-    clauses=("DUR-2", "DUR-4"),
-    hardness="timing",
-    minimum_operations=None,
-    story=" ".join((SendsOneByOneUnderALease.__doc__ or "").split()),
-)
-
-
 # DUR-3
 
 
-class _Forgetful(ToyServer):
-    """Writes to the disk now and then."""
+@server_mutant("DUR-3", hardness="stateful", operations=2)
+class SyncsEverySeventhWrite(ToyServer):
+    """synchronous_commit off, or appendfsync no."""
 
     every = 7
 
@@ -223,8 +154,9 @@ class _Forgetful(ToyServer):
                 super().sync(each)
 
 
-class _Slow(ToyServer):
-    """Writes to the disk 10 ms after it has answered."""
+@server_mutant("DUR-3", hardness="timing")
+class SyncsAfter10Ms(ToyServer):
+    """A write concern that does not wait for the log: the disk is written 10 ms after the answer."""
 
     def sync(self, key: str) -> None:
         timer = threading.Timer(0.01, self._written, (key, list(self.memory.get(key, []))))
@@ -235,59 +167,11 @@ class _Slow(ToyServer):
         self.disk[key] = items
 
 
-class _MemoryOnly(ToyServer):
-    """Never writes to the disk."""
-
-    def sync(self, key: str) -> None:
-        pass
-
-
-def _server_mutant(
-    name: str, server: type[ToyServer], hardness: Any, story: str, operations: int | None = None
-) -> Mutant:
-    return Mutant(
-        name=name,
-        make=partial(_on, server, NetworkHistory, name),
-        clauses=("DUR-3",),
-        hardness=hardness,
-        minimum_operations=operations,
-        story=story,
-    )
-
-
-keeps_all_in_memory = _server_mutant(
-    "keeps_all_in_memory", _MemoryOnly, "stateful", "Unlogged tables, or a server without persistence.", 2
-)
-syncs_every_seventh_write = _server_mutant(
-    "syncs_every_seventh_write", _Forgetful, "stateful", "synchronous_commit off, or appendfsync no.", 2
-)
-syncs_after_10_ms = _server_mutant(
-    "syncs_after_10_ms", _Slow, "timing", "A write concern that does not wait for the log."
-)
-
-
 # DUR-4
 
 
-class _Retrying(NetworkHistory):
-    """Sends again what may have been carried out."""
-
-    times = 1
-
-    def _send(self, line: bytes) -> Any:
-        for _ in range(self.times):
-            with contextlib.suppress(OSError):
-                return super()._send(line)
-        return super()._send(line)
-
-
 @network_mutant("DUR-4", hardness="stateful", operations=2)
-class RetriesAnAppend(_Retrying):
-    """A client whose default is to send again after a lost connection, adds included."""
-
-
-@network_mutant("DUR-4", hardness="stateful", operations=2)
-class RetriesThreeTimes(_Retrying):
+class RetriesThreeTimes(Retrying):
     """The same with three tries."""
 
     times = 3

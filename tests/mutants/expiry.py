@@ -14,14 +14,6 @@ from typing_extensions import override
 
 
 @mutant("EXP-1", hardness="obvious", operations=2)
-class NeverExpires(JsonHistory):
-    """The ttl is stored beside the messages, and nobody looks at it."""
-
-    def _renew(self) -> None:
-        pass
-
-
-@mutant("EXP-1", hardness="obvious", operations=2)
 class MultipliesTheTtl(JsonHistory):
     """Seconds are turned into milliseconds for a store that wants seconds."""
 
@@ -90,17 +82,6 @@ class SetsNoTtlInAsyncAdds(JsonHistory):
 
 
 @mutant("EXP-2", hardness="stateful", operations=3)
-class SetsTheTtlOnce(JsonHistory):
-    """The ttl is set when the session is created."""
-
-    def _renew(self) -> None:
-        deadline = self.store.deadlines.get(self._key())
-        super()._renew()
-        if self.ttl is not None and deadline is not None:
-            self.store.deadlines[self._key()] = deadline
-
-
-@mutant("EXP-2", hardness="stateful", operations=3)
 class ExpiresEachMessageForItself(JsonHistory):
     """The ttl belongs to the row, so the first half of a conversation dies before the second."""
 
@@ -143,16 +124,6 @@ class RenewsInSyncAddsOnly(JsonHistory):
 # EXP-3
 
 
-@mutant("EXP-3", hardness="stateful", operations=3)
-class RenewsOnReads(JsonHistory):
-    """A sliding expiry, as a web session has."""
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        if items and self.ttl is not None:
-            self._renew()
-        return items
-
-
 @mutant("EXP-3", hardness="stateful", operations=2)
 class RenewsWhenOpened(JsonHistory):
     """The constructor sends EXPIRE."""
@@ -185,7 +156,7 @@ class ExpiresAfterThirtyDaysByDefault(_DefaultTtl):
     default = 30 * 24 * 3600
 
 
-@mutant("EXP-3", "EXP-1", hardness="stateful", operations=3)
+@mutant("EXP-3", "EXP-1", hardness="stateful", operations=2)
 class ExpiresEverySessionOfTheStore(JsonHistory):
     """The ttl is set on the client, and from then on holds for sessions that were opened without one."""
 

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
-from decimal import Decimal
 from html import unescape
 from typing import Any
 
@@ -29,36 +28,13 @@ from tests.mutants._base import JsonHistory
 from tests.mutants._planted import mutant
 from tests.mutants._values import JSON_KINDS, MESSAGE_CLASSES, build, from_json, to_json, with_values
 
-
-class _Altering(JsonHistory):
-    """Stores a message that was altered first: as a whole, by value, or by text."""
-
-    def _dump(self, message: BaseMessage) -> Any:
-        return super()._dump(self._altered(deepcopy(message)))
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        return with_values(message, self._value)
-
-    def _value(self, value: Any) -> Any:
-        return self._text(value) if type(value) is str else value
-
-    def _text(self, text: str) -> str:
-        return text
-
+from chathistory.conformance.selfproof.fidelity import Altering
 
 # VAL-1
 
 
-@mutant("VAL-1", "RUN-1", hardness="data", operations=2)
-class ConvertsChunks(_Altering):
-    """The store converts chunks to messages, since they are only half a message."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        return message_chunk_to_message(message)
-
-
 @mutant("VAL-1", hardness="data", operations=2)
-class LosesRareChunks(_Altering):
+class LosesRareChunks(Altering):
     """A hand-written table of types knows the chunk of an AI message, and none of the others."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -66,7 +42,7 @@ class LosesRareChunks(_Altering):
 
 
 @mutant("VAL-1", "VAL-3", hardness="data", operations=2)
-class StoresARoleOnly(_Altering):
+class StoresARoleOnly(Altering):
     """Four roles are known; everybody else is human."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -75,7 +51,7 @@ class StoresARoleOnly(_Altering):
 
 
 @mutant("VAL-1", "VAL-3", hardness="data", operations=2)
-class TurnsFunctionsIntoTools(_Altering):
+class TurnsFunctionsIntoTools(Altering):
     """Function calls are called tool calls now, so the store migrates them."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -100,7 +76,7 @@ class ExecutesRemovals(JsonHistory):
 
 
 @mutant("VAL-1", "VAL-3", hardness="data", operations=2)
-class TurnsChatIntoItsRole(_Altering):
+class TurnsChatIntoItsRole(Altering):
     """A chat message whose role is known becomes a message of that role."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -118,19 +94,8 @@ class TurnsChatIntoItsRole(_Altering):
 # VAL-2
 
 
-@mutant("VAL-2", hardness="data", operations=2)
-class FlattensContentBlocks(_Altering):
-    """The content column is text, so blocks are joined."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        if isinstance(message.content, list):
-            parts = [part if isinstance(part, str) else part.get("text", "") for part in message.content]
-            message.content = "".join(map(str, parts))
-        return message
-
-
 @mutant("VAL-2", hardness="obvious", operations=2)
-class WrapsTextInABlock(_Altering):
+class WrapsTextInABlock(Altering):
     """Content is a list of blocks to a provider, so a str becomes one."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -140,7 +105,7 @@ class WrapsTextInABlock(_Altering):
 
 
 @mutant("VAL-2", hardness="data", operations=2)
-class KeepsTextBlocksOnly(_Altering):
+class KeepsTextBlocksOnly(Altering):
     """Images are large, and the transcript shows text."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -150,7 +115,7 @@ class KeepsTextBlocksOnly(_Altering):
 
 
 @mutant("VAL-2", hardness="data", operations=2)
-class UnwrapsALonelyText(_Altering):
+class UnwrapsALonelyText(Altering):
     """A list of one str is taken for that str."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -160,7 +125,7 @@ class UnwrapsALonelyText(_Altering):
 
 
 @mutant("VAL-2", hardness="data", operations=2)
-class TurnsNoBlocksIntoText(_Altering):
+class TurnsNoBlocksIntoText(Altering):
     """content or "" turns an empty list into an empty str."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -177,7 +142,7 @@ class SkipsEmptyContent(JsonHistory):
 
 
 @mutant("VAL-2", hardness="data", operations=2)
-class CutsContentAt65535(_Altering):
+class CutsContentAt65535(Altering):
     """A TEXT column, and a server that is not strict."""
 
     def _text(self, text: str) -> str:
@@ -187,7 +152,7 @@ class CutsContentAt65535(_Altering):
 # VAL-3
 
 
-class _Dropping(_Altering):
+class _Dropping(Altering):
     """Sets fields to what they are when nobody gave them."""
 
     reset: dict[str, Any]
@@ -206,7 +171,7 @@ class DropsIds(_Dropping):
 
 
 @mutant("VAL-3", hardness="obvious", operations=2)
-class InventsIds(_Altering):
+class InventsIds(Altering):
     """A message without an id is given one."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -278,17 +243,7 @@ class ForgetsTheRole(_Dropping):
 
 
 @mutant("VAL-3", hardness="data", operations=2)
-class DropsExtraFields(_Altering):
-    """A dump by the names of the declared fields."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        if message.__pydantic_extra__:
-            message.__pydantic_extra__.clear()
-        return message
-
-
-@mutant("VAL-3", hardness="data", operations=2)
-class RebuildsToolCalls(_Altering):
+class RebuildsToolCalls(Altering):
     """Tool calls are taken from additional_kwargs when read, where one provider puts them."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -298,7 +253,7 @@ class RebuildsToolCalls(_Altering):
 
 
 @mutant("VAL-3", hardness="data", operations=2)
-class LeavesOutUnsetFields(_Altering):
+class LeavesOutUnsetFields(Altering):
     """model_dump(exclude_unset=True): a dict that was filled in place was never set."""
 
     def _altered(self, message: BaseMessage) -> BaseMessage:
@@ -312,7 +267,7 @@ class LeavesOutUnsetFields(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class TurnsIntsIntoFloats(_Altering):
+class TurnsIntsIntoFloats(Altering):
     """A store with one type of number."""
 
     def _value(self, value: Any) -> Any:
@@ -320,7 +275,7 @@ class TurnsIntsIntoFloats(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class RoundsBigInts(_Altering):
+class RoundsBigInts(Altering):
     """A server in JavaScript: beyond 2**53 integers are what a double holds."""
 
     def _value(self, value: Any) -> Any:
@@ -328,7 +283,7 @@ class RoundsBigInts(_Altering):
 
 
 @mutant("VAL-4", "ERR-2", hardness="data", operations=2)
-class SaturatesInts(_Altering):
+class SaturatesInts(Altering):
     """A 64-bit column, and a driver that clips."""
 
     def _value(self, value: Any) -> Any:
@@ -336,15 +291,7 @@ class SaturatesInts(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class TurnsIntsIntoDecimals(JsonHistory):
-    """The driver returns every number as a Decimal."""
-
-    def _load(self, item: Any) -> BaseMessage:
-        return with_values(super()._load(item), lambda value: Decimal(value) if type(value) is int else value)
-
-
-@mutant("VAL-4", hardness="data", operations=2)
-class TurnsBooleansIntoInts(_Altering):
+class TurnsBooleansIntoInts(Altering):
     """A database without a boolean type."""
 
     def _value(self, value: Any) -> Any:
@@ -352,7 +299,7 @@ class TurnsBooleansIntoInts(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class DropsTheSignOfZero(_Altering):
+class DropsTheSignOfZero(Altering):
     """A number type that has only one zero."""
 
     def _value(self, value: Any) -> Any:
@@ -360,7 +307,7 @@ class DropsTheSignOfZero(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class TurnsWholeFloatsIntoInts(_Altering):
+class TurnsWholeFloatsIntoInts(Altering):
     """jsonb, or JavaScript: 1.0 is written as 1, and 1e22 as a long integer."""
 
     def _value(self, value: Any) -> Any:
@@ -368,7 +315,7 @@ class TurnsWholeFloatsIntoInts(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class RoundsFloats(_Altering):
+class RoundsFloats(Altering):
     """Floats are printed with fifteen digits; they need seventeen."""
 
     def _value(self, value: Any) -> Any:
@@ -376,7 +323,7 @@ class RoundsFloats(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class DropsNones(_Altering):
+class DropsNones(Altering):
     """A clean-up of the document before it is sent: what is None may go."""
 
     def _value(self, value: Any) -> Any:
@@ -384,7 +331,7 @@ class DropsNones(_Altering):
 
 
 @mutant("VAL-4", hardness="data", operations=2)
-class DropsEmptyContainers(_Altering):
+class DropsEmptyContainers(Altering):
     """The same clean-up, for empty lists and dicts inside dicts."""
 
     def _value(self, value: Any) -> Any:
@@ -392,7 +339,7 @@ class DropsEmptyContainers(_Altering):
 
 
 @mutant("VAL-4", "VAL-7", hardness="data", operations=2)
-class ParsesNumericText(_Altering):
+class ParsesNumericText(Altering):
     """A coercing validation on read: "007" is an int."""
 
     def _value(self, value: Any) -> Any:
@@ -409,7 +356,7 @@ def _is_number(value: Any) -> bool:
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class NormalisesText(_Altering):
+class NormalisesText(Altering):
     """Search works better on composed text."""
 
     def _text(self, text: str) -> str:
@@ -417,7 +364,7 @@ class NormalisesText(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class NormalisesKeys(_Altering):
+class NormalisesKeys(Altering):
     """Only the keys of objects are composed, by the document store's index."""
 
     def _value(self, value: Any) -> Any:
@@ -427,7 +374,7 @@ class NormalisesKeys(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class CutsTextAtNul(_Altering):
+class CutsTextAtNul(Altering):
     """A library in C."""
 
     def _text(self, text: str) -> str:
@@ -435,7 +382,7 @@ class CutsTextAtNul(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class DropsNuls(_Altering):
+class DropsNuls(Altering):
     """PostgreSQL refuses NUL, so it is removed first."""
 
     def _text(self, text: str) -> str:
@@ -443,7 +390,7 @@ class DropsNuls(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class DropsControlCharacters(_Altering):
+class DropsControlCharacters(Altering):
     """What XML can't hold is removed."""
 
     def _text(self, text: str) -> str:
@@ -451,15 +398,7 @@ class DropsControlCharacters(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class ReplacesNonBmp(_Altering):
-    """The three-byte utf8 of MySQL."""
-
-    def _text(self, text: str) -> str:
-        return re.sub("[\U00010000-\U0010ffff]", "?", text)
-
-
-@mutant("VAL-5", hardness="data", operations=2)
-class TurnsCrlfIntoLf(_Altering):
+class TurnsCrlfIntoLf(Altering):
     """A file opened in text mode."""
 
     def _text(self, text: str) -> str:
@@ -467,7 +406,7 @@ class TurnsCrlfIntoLf(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class SplitsLines(_Altering):
+class SplitsLines(Altering):
     """splitlines() also splits at form feeds and line separators."""
 
     def _text(self, text: str) -> str:
@@ -475,7 +414,7 @@ class SplitsLines(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class StripsTrailingSpace(_Altering):
+class StripsTrailingSpace(Altering):
     """Text is tidied as form fields are."""
 
     def _text(self, text: str) -> str:
@@ -483,7 +422,7 @@ class StripsTrailingSpace(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class DropsByteOrderMarks(_Altering):
+class DropsByteOrderMarks(Altering):
     """decode("utf-8-sig")."""
 
     def _text(self, text: str) -> str:
@@ -491,7 +430,7 @@ class DropsByteOrderMarks(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class EncodesAsLatin1(_Altering):
+class EncodesAsLatin1(Altering):
     """A connection without a charset, and errors="replace"."""
 
     def _text(self, text: str) -> str:
@@ -499,7 +438,7 @@ class EncodesAsLatin1(_Altering):
 
 
 @mutant("VAL-5", hardness="data", operations=2)
-class IgnoresSurrogates(_Altering):
+class IgnoresSurrogates(Altering):
     """encode("utf-8", errors="ignore")."""
 
     def _text(self, text: str) -> str:
@@ -519,7 +458,7 @@ def _through_json(value: Any) -> Any:
 
 
 @mutant("VAL-5", "VAL-7", hardness="data", operations=2)
-class UnescapesBackslashes(_Altering):
+class UnescapesBackslashes(Altering):
     """The store's string literals know escapes, and the adapter doesn't write them."""
 
     def _text(self, text: str) -> str:
@@ -530,15 +469,7 @@ class UnescapesBackslashes(_Altering):
 
 
 @mutant("VAL-6", hardness="data", operations=2)
-class TurnsNansIntoNulls(_Altering):
-    """The encoder writes null for what JSON has no number for."""
-
-    def _value(self, value: Any) -> Any:
-        return None if type(value) is float and math.isnan(value) else value
-
-
-@mutant("VAL-6", hardness="data", operations=2)
-class SaturatesInfinities(_Altering):
+class SaturatesInfinities(Altering):
     """Infinity is written as the largest number there is."""
 
     def _value(self, value: Any) -> Any:
@@ -546,7 +477,7 @@ class SaturatesInfinities(_Altering):
 
 
 @mutant("VAL-6", hardness="data", operations=2)
-class DecodesBytes(_Altering):
+class DecodesBytes(Altering):
     """Bytes make the encoder fail, so they are decoded."""
 
     def _value(self, value: Any) -> Any:
@@ -554,7 +485,7 @@ class DecodesBytes(_Altering):
 
 
 @mutant("VAL-6", hardness="data", operations=2)
-class TurnsSetsIntoLists(_Altering):
+class TurnsSetsIntoLists(Altering):
     """Sets make the encoder fail, so they are listed."""
 
     def _value(self, value: Any) -> Any:
@@ -562,7 +493,7 @@ class TurnsSetsIntoLists(_Altering):
 
 
 @mutant("VAL-6", hardness="data", operations=2)
-class StoresTheReprOfObjects(_Altering):
+class StoresTheReprOfObjects(Altering):
     """json.dumps(default=str)."""
 
     def _value(self, value: Any) -> Any:
@@ -571,7 +502,7 @@ class StoresTheReprOfObjects(_Altering):
 
 
 @mutant("VAL-6", hardness="data", operations=2)
-class MergesCollidingKeys(_Altering):
+class MergesCollidingKeys(Altering):
     """The keys 1 and "1" of a dict become one, and the last of them wins."""
 
     def _value(self, value: Any) -> Any:
@@ -584,23 +515,7 @@ class MergesCollidingKeys(_Altering):
 
 
 @mutant("VAL-7", hardness="data", operations=2)
-class RevivesConstructors(JsonHistory):
-    """langchain_core.load.loads on the whole entry, the user's part included."""
-
-    def _load(self, item: Any) -> BaseMessage:
-        return with_values(super()._load(item), self._revived)
-
-    def _revived(self, value: Any) -> Any:
-        if type(value) is not dict or (value.get("lc"), value.get("type")) != (1, "constructor"):
-            return value
-        try:
-            return MESSAGE_CLASSES[value["id"][-1]](**value["kwargs"])
-        except (KeyError, IndexError, TypeError, ValueError):
-            return value.get("kwargs")
-
-
-@mutant("VAL-7", hardness="data", operations=2)
-class ResolvesSecrets(_Altering):
+class ResolvesSecrets(Altering):
     """The same reader, which looks up {"lc": 1, "type": "secret"} in the environment."""
 
     def _value(self, value: Any) -> Any:
@@ -621,7 +536,7 @@ class ParsesContentAsJson(JsonHistory):
 
 
 @mutant("VAL-7", "VAL-5", hardness="data", operations=2)
-class FillsFormatFields(_Altering):
+class FillsFormatFields(Altering):
     """The statement is put together by str.format, after the content was put in."""
 
     def _text(self, text: str) -> str:
@@ -632,7 +547,7 @@ class FillsFormatFields(_Altering):
 
 
 @mutant("VAL-7", "VAL-5", hardness="data", operations=2)
-class HalvesPercentSigns(_Altering):
+class HalvesPercentSigns(Altering):
     """A driver with %s for parameters, and a statement that holds the content."""
 
     def _text(self, text: str) -> str:
@@ -640,7 +555,7 @@ class HalvesPercentSigns(_Altering):
 
 
 @mutant("VAL-7", "VAL-5", hardness="data", operations=2)
-class HalvesQuotes(_Altering):
+class HalvesQuotes(Altering):
     """A parser of SQL strings reads what no writer of SQL strings wrote."""
 
     def _text(self, text: str) -> str:
@@ -648,7 +563,7 @@ class HalvesQuotes(_Altering):
 
 
 @mutant("VAL-7", "VAL-5", hardness="data", operations=2)
-class UnescapesHtml(_Altering):
+class UnescapesHtml(Altering):
     """Text is unescaped for display, and was never escaped."""
 
     def _text(self, text: str) -> str:
@@ -656,7 +571,7 @@ class UnescapesHtml(_Altering):
 
 
 @mutant("VAL-7", "VAL-5", hardness="data", operations=2)
-class ExpandsPaths(_Altering):
+class ExpandsPaths(Altering):
     """Strings of the configuration are expanded, and the messages go the same way."""
 
     def _text(self, text: str) -> str:
@@ -667,35 +582,14 @@ class ExpandsPaths(_Altering):
 
 
 @mutant("VAL-8", hardness="data", operations=2)
-class SortsKeys(_Altering):
+class SortsKeys(Altering):
     """json.dumps(sort_keys=True)."""
 
     def _value(self, value: Any) -> Any:
         return dict(sorted(value.items(), key=str)) if type(value) is dict else value
 
 
-@mutant("VAL-8", hardness="data", operations=2)
-class SortsKeysByLength(_Altering):
-    """jsonb: the shorter key comes first."""
-
-    def _value(self, value: Any) -> Any:
-        if type(value) is not dict:
-            return value
-        return dict(sorted(value.items(), key=lambda pair: (len(str(pair[0])), str(pair[0]))))
-
-
 # VAL-9
-
-
-@mutant("VAL-9", "VAL-1", hardness="data", operations=2)
-class CannotReadRemovals(JsonHistory):
-    """The writer takes the type's name; the reader has a table, in which one is missing."""
-
-    def _load(self, item: Any) -> BaseMessage:
-        message = super()._load(item)
-        if isinstance(message, RemoveMessage):
-            raise TypeError(f"session {self.session_id!r}: got unexpected message type: remove")
-        return message
 
 
 @mutant("VAL-9", "VAL-10", "VAL-6", hardness="data", operations=2)
@@ -709,7 +603,7 @@ class CannotReadSubclasses(JsonHistory):
 
 
 @mutant("VAL-9", "VAL-6", hardness="data", operations=2)
-class CannotReadNans(_Altering):
+class CannotReadNans(Altering):
     """The writer says NaN, which is no JSON to the reader."""
 
     def _value(self, value: Any) -> Any:
@@ -763,15 +657,7 @@ class CannotReadSurrogates(JsonHistory):
 
 
 @mutant("VAL-10", "VAL-6", hardness="data", operations=2)
-class TurnsTuplesIntoLists(_Altering):
-    """json.dumps takes tuples."""
-
-    def _value(self, value: Any) -> Any:
-        return list(value) if type(value) is tuple else value
-
-
-@mutant("VAL-10", "VAL-6", hardness="data", operations=2)
-class TurnsKeysIntoText(_Altering):
+class TurnsKeysIntoText(Altering):
     """json.dumps takes keys that are numbers, and writes them as text."""
 
     def _value(self, value: Any) -> Any:
@@ -792,7 +678,7 @@ class TurnsSubclassesIntoParents(JsonHistory):
 
 
 @mutant("VAL-6", "VAL-10", hardness="data", operations=2)
-class TurnsEnumsIntoText(_Altering):
+class TurnsEnumsIntoText(Altering):
     """A str subclass, such as an enum, is a str to the encoder."""
 
     def _value(self, value: Any) -> Any:

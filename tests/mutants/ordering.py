@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Iterable
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from tests.mutants._base import JsonHistory, RecordHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
 from tests.mutants._values import from_json
@@ -20,20 +18,6 @@ class ReadsNewestFirst(JsonHistory):
 
     def _shown(self, items: list[Any]) -> list[Any]:
         return items[::-1]
-
-
-@mutant("ORD-1", "ORD-2", hardness="data", operations=2)
-class SortsBySecond(TableHistory):
-    """Rows are sorted by a time stamp of one second, and within it by an id that says nothing about order."""
-
-    CREATE = """CREATE TABLE IF NOT EXISTS messages (partition_name TEXT, session_id TEXT, item TEXT,
-                created_at INTEGER, digest TEXT)"""
-    INSERT = "INSERT INTO messages VALUES (:partition, :session_id, :item, :created_at, :digest)"
-    SELECT = "SELECT item FROM messages WHERE {where} ORDER BY created_at, digest"
-
-    def _row(self, item: str) -> dict[str, Any]:
-        digest = hashlib.sha256(item.encode()).hexdigest()
-        return {"item": item, "created_at": int(time.time()), "digest": digest}
 
 
 @mutant("ORD-1", "ORD-7", "ORD-2", hardness="data", operations=2)
@@ -95,23 +79,6 @@ class TurnsRoundAfterAClear(JsonHistory):
             super()._append(items)
 
 
-@mutant("ORD-2", "ORD-1", hardness="obvious", operations=2)
-class ReversesBatches(JsonHistory):
-    """One push with many values puts the last of them at the head."""
-
-    def _append(self, items: list[Any]) -> None:
-        super()._append(items[::-1])
-
-
-@mutant("ORD-2", "ORD-7", hardness="data", operations=2)
-class WritesChunksOf25Backwards(JsonHistory):
-    """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
-
-    def _append(self, items: list[Any]) -> None:
-        for start in reversed(range(0, len(items), 25)):
-            super()._append(items[start : start + 25])
-
-
 @mutant("ORD-2", "ORD-1", hardness="data", operations=2)
 class PutsInputsBeforeOutputs(JsonHistory):
     """The batch is split into inputs and outputs, which go to the store one after the other."""
@@ -128,18 +95,6 @@ class ForgetsEqualMessages(JsonHistory):
         kept = self._items()
         for item in items:
             if item not in kept:
-                kept.append(item)
-        self._put(kept)
-
-
-@mutant("ORD-3", hardness="data", operations=2)
-class ForgetsRepeatedNeighbours(JsonHistory):
-    """Double clicks are fought by dropping a message that equals the last one."""
-
-    def _append(self, items: list[Any]) -> None:
-        kept = self._items()
-        for item in items:
-            if item not in kept[-1:]:
                 kept.append(item)
         self._put(kept)
 
@@ -190,16 +145,6 @@ class StoresAnObjectOnce(JsonHistory):
         return list({id(message): message for message in super()._batch(messages)}.values())
 
 
-@mutant("ORD-4", hardness="obvious", operations=1)
-class RaisesOnAnEmptyBatch(JsonHistory):
-    """An INSERT without VALUES is a syntax error."""
-
-    def _add(self, items: list[Any]) -> Steps[None]:
-        if not items:
-            self._refuse(ValueError, "wrong number of arguments for 'rpush' command")
-        yield from super()._add(items)
-
-
 @mutant("ORD-4", hardness="stateful", operations=3)
 class ClearsOnAnEmptyBatch(JsonHistory):
     """The same path serves assignments, where nothing means nothing."""
@@ -229,16 +174,6 @@ class RaisesOnAnEmptyAsyncBatch(JsonHistory):
         if not items:
             self._refuse(IndexError, "list index out of range")
         await self._arun(self._add(items))
-
-
-@mutant("ORD-5", hardness="data", operations=1)
-class WantsAList(JsonHistory):
-    """isinstance(messages, list), because all callers known to the author pass one."""
-
-    def _batch(self, messages: Iterable[Any]) -> list[Any]:
-        if not isinstance(messages, list):
-            self._refuse(TypeError, f"expected a list, got {type(messages).__name__}")
-        return super()._batch(messages)
 
 
 @mutant("ORD-5", "ERR-2", hardness="data", operations=2)
@@ -274,18 +209,6 @@ class WrapsAUserMessage(JsonHistory):
     @override
     def add_user_message(self, message: HumanMessage | str) -> None:
         self.add_message(HumanMessage(content=str(message)))
-
-
-@mutant("ORD-6", "VAL-1", hardness="data", operations=2)
-class SaysAnAnswerIsAQuestion(JsonHistory):
-    """add_ai_message is a copy of add_user_message with one word left unchanged."""
-
-    @override
-    def add_ai_message(self, message: AIMessage | str) -> None:
-        if isinstance(message, str):
-            self.add_user_message(message)
-        else:
-            self.add_message(message)
 
 
 @mutant("ORD-6", hardness="stateful", operations=3)
@@ -344,14 +267,6 @@ class ReadsTheFirst2000(_FirstPage):
     page = 2000
 
 
-@mutant("ORD-7", hardness="data", operations=2)
-class KeepsTheLast100(JsonHistory):
-    """An LTRIM that was meant for another application."""
-
-    def _put(self, items: list[Any]) -> None:
-        super()._put(items[-100:])
-
-
 @mutant("ORD-7", "ORD-1", "ORD-2", hardness="data", operations=2)
 class SkipsOneBetweenPages(JsonHistory):
     """Pages of fifty, and the next one begins behind the key that it should begin with."""
@@ -367,6 +282,15 @@ class JoinsChunksInTextOrder(JsonHistory):
     def _shown(self, items: list[Any]) -> list[Any]:
         starts = sorted(range(0, len(items), 100), key=lambda start: str(start // 100))
         return [item for start in starts for item in items[start : start + 100]]
+
+
+@mutant("ORD-7", "ORD-2", hardness="data", operations=2)
+class WritesChunksOf25Backwards(JsonHistory):
+    """A long batch is cut to the store's batch size, and the pieces are sent from the end."""
+
+    def _append(self, items: list[Any]) -> None:
+        for start in reversed(range(0, len(items), 25)):
+            super()._append(items[start : start + 25])
 
 
 @mutant("ORD-7", "ERR-2", "ORD-2", hardness="data", operations=2)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, overload
 
-from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.utils import message_chunk_to_message
-from langchain_core.runnables.config import var_child_runnable_config
 from tests.mutants._base import PLAIN, JsonHistory, Steps
 from tests.mutants._planted import mutant
 
-
-def _run() -> Mapping[str, Any]:
-    """The configuration of the run that this call is part of; empty outside of one."""
-    return var_child_runnable_config.get() or {}
-
+from chathistory.conformance.selfproof.runnable import current_run
 
 # RUN-1
 
@@ -28,20 +23,9 @@ class StampsTheRunOnMessages(JsonHistory):
 
     def _batch(self, messages: Iterable[Any]) -> list[Any]:
         batch = super()._batch(messages)
-        if not _run():
+        if not current_run():
             return batch
         return [message.model_copy(update={"response_metadata": {"traced": True}}) for message in batch]
-
-
-@mutant("RUN-1", hardness="stateful", operations=2)
-class LeavesTheQuestionToTheRunnable(JsonHistory):
-    """An application once stored questions itself, so a run's own are left out."""
-
-    def _batch(self, messages: Iterable[Any]) -> list[Any]:
-        batch = super()._batch(messages)
-        if not _run():
-            return batch
-        return [message for message in batch if not isinstance(message, HumanMessage)]
 
 
 @mutant("RUN-1", "VAL-1", hardness="stateful", operations=2)
@@ -50,7 +34,7 @@ class ConvertsStreamsOfARun(JsonHistory):
 
     def _batch(self, messages: Iterable[Any]) -> list[Any]:
         batch = super()._batch(messages)
-        if not _run():
+        if not current_run():
             return batch
         return [message_chunk_to_message(one) if isinstance(one, AIMessageChunk) else one for one in batch]
 
@@ -100,15 +84,6 @@ class ReturnsASequence(JsonHistory):
 
 
 # RUN-2
-
-
-@mutant("RUN-2", hardness="stateful", operations=2)
-class TrustsTheConfiguration(JsonHistory):
-    """Inside a run the conversation is taken from the run's configuration, and the user is forgotten."""
-
-    def _key(self) -> Hashable:
-        configurable = _run().get("configurable", {})
-        return (self.partition, configurable.get("conversation_id", self.session_id))
 
 
 @mutant("RUN-2", "ISO-3", hardness="stateful", operations=2)
@@ -189,23 +164,3 @@ class TiesCopiesToTheStore(JsonHistory):
         tied = _Tied((yield from super()._read()))
         tied.history = self
         return tied
-
-
-@mutant("RUN-3", hardness="stateful", operations=2)
-class NotesThatARunBegan(JsonHistory):
-    """A read inside a run leaves a note, which the write at its end takes away; a failed run has no end."""
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        if _run():
-            self.store.notes["began", self._key()] = True
-        elif ("began", self._key()) in self.store.notes:
-            return [*items, self._dump(SystemMessage("a run began"))]
-        return items
-
-    def _put(self, items: list[Any]) -> None:
-        super()._put(items)
-        self.store.notes.pop(("began", self._key()), None)
-
-    def _erase(self) -> None:
-        super()._erase()
-        self.store.notes.pop(("began", self._key()), None)

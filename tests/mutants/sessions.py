@@ -17,14 +17,6 @@ from tests.mutants._planted import mutant
 # ISO-1
 
 
-@mutant("ISO-1", "ISO-2", "CLR-4", "RUN-2", hardness="obvious", operations=2)
-class SharesOneList(JsonHistory):
-    """The list is a class attribute, or a default argument."""
-
-    def _key(self) -> Hashable:
-        return "shared"
-
-
 @mutant("ISO-1", "ISO-3", "RUN-2", hardness="stateful", operations=2)
 class UsesTheSessionOpenedLast(JsonHistory):
     """The client keeps a current session, which opening a handle sets."""
@@ -86,13 +78,6 @@ class ReadsByLike(TableHistory):
     """WHERE session_id LIKE ?, with nothing escaped, and blind to case besides."""
 
     SELECT = TableHistory.SELECT.format(where="partition_name = :partition AND session_id LIKE :session_id")
-
-
-@mutant("ISO-2", hardness="data", operations=2)
-class IgnoresCase(TableHistory):
-    """The database's default collation."""
-
-    WHERE = f"{TableHistory.WHERE} COLLATE NOCASE"
 
 
 @mutant("ISO-2", hardness="data", operations=2)
@@ -221,27 +206,6 @@ class LoadsOnceWhenOpened(JsonHistory):
         self._loaded = []
 
 
-@mutant("ISO-3", hardness="stateful", operations=3)
-class CachesWhatItRead(JsonHistory):
-    """Each handle keeps what it read, until it writes itself."""
-
-    claims = PLAIN
-    _cached: list[Any] | None = None
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        if self._cached is None:
-            self._cached = items
-        return self._cached
-
-    def _append(self, items: list[Any]) -> None:
-        super()._append(items)
-        self._cached = None
-
-    def _erase(self) -> None:
-        super()._erase()
-        self._cached = None
-
-
 @mutant("ISO-3", hardness="stateful", operations=2)
 class LeavesTheThirdHandleBehind(JsonHistory):
     """Two connections go to the primary; the third goes to a replica that follows only when written to."""
@@ -312,24 +276,6 @@ class ReadsFromWhenItWasOpened(JsonHistory):
 
 
 @mutant("ISO-4", hardness="obvious", operations=1)
-class RaisesOnAnUnwrittenSession(JsonHistory):
-    """The row is looked up, and not there."""
-
-    def _put(self, items: list[Any]) -> None:
-        super()._put(items)
-        self.store.notes["written", self._key()] = True
-
-    def _erase(self) -> None:
-        super()._erase()
-        self.store.notes["written", self._key()] = True
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        if not items and ("written", self._key()) not in self.store.notes:
-            raise KeyError(f"session {self.session_id!r} does not exist")
-        return items
-
-
-@mutant("ISO-4", hardness="obvious", operations=1)
 class ReturnsNoneForAnUnwrittenSession(JsonHistory):
     """A get without a default."""
 
@@ -394,16 +340,6 @@ class MarksAClearOfNothing(JsonHistory):
 # ISO-5
 
 
-@mutant("ISO-5", hardness="data", operations=1)
-class PastesIdsIntoSql(TableHistory):
-    """One of the statements is an f-string."""
-
-    def _items(self) -> list[Any]:
-        sql = f"""SELECT item FROM messages WHERE partition_name = '{self.partition}'
-                  AND session_id = '{self.session_id}' ORDER BY position"""  # noqa: S608 -- the defect
-        return [item for (item,) in self.store.connection.execute(sql)]
-
-
 @mutant("ISO-5", "ISO-2", "ISO-6", hardness="data", operations=2)
 class ClimbsOutOfItsFolder(JsonHistory):
     """Partition and id become a path, which is resolved."""
@@ -463,14 +399,6 @@ class IgnoresPartitions(JsonHistory):
 
     def _key(self) -> Hashable:
         return ("", self.session_id)
-
-
-@mutant("ISO-6", hardness="data", operations=2)
-class RunsPartitionAndIdTogether(JsonHistory):
-    """key_prefix + session_id: "a" and "bc" are "ab" and "c"."""
-
-    def _key(self) -> Hashable:
-        return self.partition + self.session_id
 
 
 @mutant("ISO-6", "ISO-2", hardness="data", operations=2)
@@ -533,22 +461,6 @@ class RollsBackOthers(TableHistory):
         with self.store.lock:
             self.store.connection.rollback()
         super()._refuse(kind, cause)
-
-
-@mutant("ISO-7", hardness="stateful", operations=2)
-class LeavesAFailedTransactionToOthers(JsonHistory):
-    """A refused statement aborts the transaction, and whoever comes next on the connection finds out."""
-
-    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
-        self.store.notes["refused"] = self.session_id
-        super()._refuse(kind, cause)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        if self.store.notes.pop("refused", self.session_id) != self.session_id:
-            raise RuntimeError(f"session {self.session_id!r}: current transaction is aborted, commands ignored")
-        with self.store.lock:
-            yield
 
 
 @mutant("ISO-7", "ISO-1", hardness="stateful", operations=3)

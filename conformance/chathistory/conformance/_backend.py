@@ -157,7 +157,13 @@ class Backend:
         crash_server: kills the store's server with SIGKILL, and returns when it answers again; needed for
             DUR-3, and only to be given where acknowledged messages must survive that.
         secrets: credentials that must not appear in any error (ERR-4).
+        another: a context that yields a backend of the same kind over an empty store, beside this one and
+            independent of it. Counterexamples are then made small over empty stores, so that none depends on
+            what earlier programs have left; to be given where that takes milliseconds.
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
+        costly: each call takes so long (an emulator, a service far away) that quick and full runs hold a sample of
+            the programs they would hold otherwise, and say so. A store whose adds are seen to take 20 ms or
+            more is taken for one.
         versions: of the libraries and servers behind it, for the report.
         import_path: `module:attribute` or `file.py:attribute` under which a script or another process can
             open it again.
@@ -179,7 +185,9 @@ class Backend:
     in_another_process: SessionFactory | None = None
     crash_server: Callable[[], None] | None = None
     secrets: tuple[str, ...] = ()
+    another: Callable[[], AbstractContextManager[Backend]] | None = None
     disposable: bool = False
+    costly: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     import_path: str | None = None
     notes: tuple[str, ...] = ()

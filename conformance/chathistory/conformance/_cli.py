@@ -284,6 +284,33 @@ def deviations_list(path: Path) -> int:
     return _commands.run_deviations_list(path)
 
 
+@commands.command(
+    epilog="Exit code: 0 it failed what it should and nothing else, 1 it did not, 2 a fault of usage, 130 interrupted."
+)
+@click.option("--clause", "clauses", multiple=True, metavar="ID", help="Prove this clause or family (repeatable).")
+@click.option("--seed", type=_seed, default=0, metavar="N", help="Choose the programs; 'random' draws a seed.  [0]")
+@click.option("--whole", is_flag=True, help="Find, too, which clause a whole run names first: minutes.")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), metavar="N", help="How many histories at a time.  [one for each core]"
+)
+@click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first history that the suite gets wrong.")
+@click.option("--json", type=_FILE, metavar="FILE", help="Write the result as JSON.")
+@click.option("--quiet", is_flag=True, help="Print the verdict only.")
+def selfproof(json: Path | None, quiet: bool, processes: int | None, **settings: Any) -> int:
+    """See the suite fail what it should.
+
+    Runs it on histories with a planted defect, at least one for every clause, and on odd ones that are right: the
+    first must be caught by their clause, the others be left in peace.
+    """
+    # Not before: its histories take a moment to import.
+    from chathistory.conformance._selfproof import run_selfproof
+    from chathistory.conformance.selfproof._processes import cores
+    from chathistory.conformance.selfproof._proof import Settings
+
+    _commands.keep_hypothesis_out_of_this_folder()
+    return run_selfproof(Settings(processes=processes or cores(), **settings), json=json, quiet=quiet)
+
+
 @commands.command()
 def backends() -> int:
     """List the backends that can be checked by name."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.database import ExampleDatabase
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance._backend import Deviation
+from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._known import KnownPrograms
@@ -35,11 +36,14 @@ CLAUSE_OF_THE_DEAD = "ERR-3"
 """The clause of a backend that answers nobody any more after something has raised."""
 
 # Stores whose every call goes over HTTP get fewer of them, or a run would take many minutes.
-_CASES_OF_SLOW_STORES: Mapping[Effort, int] = {"quick": 4, "full": 20, "thorough": 1_000_000}
+_SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400), "thorough": (10**9, 10**9)}
+"""Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
 _PINNED = "a pinned witness"
+_UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
+_NOT_ALONE = "it needs what earlier programs have left: alone, over an empty store, it passes"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
@@ -71,13 +75,19 @@ class _Tally:
     suspect: Program | None = None
 
     def count(self, program: Program, outcome: Outcome) -> None:
-        if outcome.refused or (outcome.divergence is not None and self.suspect is None):
-            self.suspect = program
+        self._suspect(program, outcome)
         self.programs += 1
         self.operations += outcome.operations
         self.judged += outcome.judged
         self.refused |= outcome.refused
         self.remarks |= outcome.remarks
+
+    def _suspect(self, program: Program, outcome: Outcome) -> None:
+        """Keep the first program since which something has gone wrong in each, up to where it went wrong."""
+        if outcome.divergence is None and not outcome.refused:
+            self.suspect = None if outcome.judged else self.suspect
+        elif self.suspect is None:
+            self.suspect = program if outcome.divergence is None else _up_to(program, outcome.divergence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +111,8 @@ def examine(
     checks, reason = _applicable(subject, rule)
     if not checks:
         return ClauseResult(id=rule.id, level=rule.level, outcome="not-claimed", reason=reason)
-    if known := _by_witness(subject, rule, checks, configuration, began):
-        return known
+    if witnessed := _by_witness(subject, rule, checks, configuration, began):
+        return witnessed
     tally, known = _Tally(), KnownPrograms(database, subject.backend.name)
     with _quiet():
         found = (_search(subject, check, configuration, tally, known) for check in checks)
@@ -217,14 +227,19 @@ def _search(
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
     remembered = search.run_known(known)
-    found = remembered or search.run_cases() or search.run_draws()
-    if found is None:
+    violation = search.smallest(remembered or search.run_cases() or search.run_draws())
+    if violation is None:
         return None
-    violation = search.make_small(*found)
     if remembered is not None and violation.program != remembered[0]:
         known.drop(check.name, remembered[0])
     known.keep(check.name, violation.program)
     return violation
+
+
+def _up_to(program: Program, divergence: Divergence) -> Program:
+    """What was done before a step failed that should not have; with that step, if nothing was refused before it."""
+    was_refused = any(index < divergence.index for index in divergence.expectation.may_raise)
+    return Program(program.steps[: divergence.index + (not was_refused)])
 
 
 def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _Tally) -> _Violation | None:
@@ -247,7 +262,7 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
         )
         # Recorded as a check of that clause, which can run it again.
         own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
-        return _Violation(own, program, divergence)
+        return _Violation(own, program, divergence, _UNSEARCHED)
     return None
 
 
@@ -257,6 +272,40 @@ class _Search:
     check: Check
     configuration: Configuration
     tally: _Tally
+    is_alone: bool = False
+
+    def smallest(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
+        """The violation that was found, by a small program; over an empty store, where the backend offers one."""
+        if self.subject.backend.another is None:
+            return self.make_small(*found) if found else None
+        if found or self._seems_dead():
+            return self._alone(found)
+        return None
+
+    def _seems_dead(self) -> bool:
+        return self.tally.suspect is not None and not self.tally.gave_up and not self.answers(self.subject.backend)
+
+    def _alone(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
+        """The violation by a program that fails over an empty store, too, so that it fails for others.
+
+        Where there is none, the program found; it must have needed what earlier ones left in the store.
+        """
+        self.is_alone, suspect = True, self.tally.suspect
+        divergence = self._fails(found[0]) if found else None
+        lonely = (found[0], divergence) if found and divergence else self.run_cases() or self.run_draws()
+        if lonely:
+            return self.make_small(*lonely)
+        self.is_alone, self.tally.suspect = False, suspect
+        return replace(self.make_small(*found), search=_NOT_ALONE) if found else None
+
+    @contextmanager
+    def _store(self) -> Iterator[Backend]:
+        """The store to run a program on: the one that is checked, or an empty one."""
+        if not self.is_alone or self.subject.backend.another is None:
+            yield self.subject.backend
+        else:
+            with self.subject.backend.another() as backend:
+                yield backend
 
     def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
         """The first of the programs known from earlier runs that still fails through this clause's fault."""
@@ -281,16 +330,16 @@ class _Search:
                 break
         return None
 
-    def _cases(self) -> Iterable[Program]:
-        """Its cases; of a slow store, so many of them, evenly chosen, that the run ends in good time."""
+    def _cases(self) -> Sequence[Program]:
+        """Its cases; of a store whose calls are costly a sample, so that the run ends in good time."""
         effort = self.configuration.effort
         cases = [*self.check.cases(effort), *self.check.seeded(effort, self.configuration.seed)]
-        most = _CASES_OF_SLOW_STORES[effort]
-        if not self.subject.is_slow or len(cases) <= most:
+        if not self.subject.is_slow:
             return cases
-        latency = f"{self.subject.latency * 1000:.0f} ms"
-        self.tally.chosen = f"an add takes {latency}: of the programs that every run holds, a sample was run"
-        return [cases[round(number * (len(cases) - 1) / (most - 1))] for number in range(most)]
+        chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311
+        if len(chosen) < len(cases):
+            self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
+        return chosen
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -385,32 +434,38 @@ class _Search:
         timeout = self.configuration.timeout
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
-        outcome = self._run(program, timeout)
-        if outcome.hung_after_refusal is not None:
-            if not self._answers():
-                return outcome.hung_after_refusal
-            self.tally.gave_up = not shrinking
+        with self._store() as backend:
+            outcome = self._run_on(backend, program, timeout)
+            if outcome.hung_after_refusal is not None:
+                if not self.answers(backend):
+                    return outcome.hung_after_refusal
+                self.tally.gave_up = not shrinking
         if outcome.divergence is None or is_hanging(outcome.divergence):
             return outcome.divergence
         return outcome.divergence if self._is_to_blame(program, timeout, shrinking) else None
 
-    def _answers(self) -> bool:
-        """Whether the backend still answers anybody."""
+    def answers(self, backend: Backend) -> bool:
+        """Whether a backend still answers anybody."""
         try:
-            pass_smoke_gate(self.subject.backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
+            pass_smoke_gate(backend, timeout=min(self.configuration.timeout, _SECONDS_TO_ANSWER))
         except BackendError:
             return False
         return True
 
     def _run(self, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
-        outcome = self.check.run(self.subject.backend, program, self.check.lens, timeout, baseline)
+        with self._store() as backend:
+            return self._run_on(backend, program, timeout, baseline=baseline)
+
+    def _run_on(self, backend: Backend, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
+        outcome = self.check.run(backend, program, self.check.lens, timeout, baseline)
         self.tally.count(program, outcome)
         return outcome
 
     def _run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
         program = in_mode(program, "async") if self._is_async() else program
-        outcome = self.check.run(self.subject.backend, program, lens, timeout, self.check.baseline)
+        with self._store() as backend:
+            outcome = self.check.run(backend, program, lens, timeout, self.check.baseline)
         self.tally.count(program, outcome)
         return outcome
 
@@ -423,6 +478,16 @@ class _Search:
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
         return not any(self._run_control(control, timeout).divergence for control in self.check.controls(program))
+
+
+def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:
+    """One program from each stretch of the list, as chance will have it, until that makes too many calls."""
+    programs, calls = most
+    stretches = min(programs, len(cases))
+    chosen = [cases[int((number + chance.random()) * len(cases) / stretches)] for number in range(stretches)]
+    while len(chosen) > 1 and sum(program.operations for program in chosen) > calls:
+        chosen.remove(max(chosen, key=lambda program: program.operations))
+    return chosen
 
 
 def is_hanging(divergence: Divergence | Counterexample) -> bool:

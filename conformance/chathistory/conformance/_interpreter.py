@@ -207,7 +207,9 @@ class Execution:
             case Turn():
                 return self._turn(step)
             case Together():
-                return self._together(step)
+                events = self._together(step)
+                self.operations += len(events)
+                return events
             case Trial():
                 finding = run_trial(step.name, self.backend, mode=step.mode, seed=step.seed, rounds=step.rounds)
                 self.operations += finding.calls

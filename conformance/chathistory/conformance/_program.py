@@ -204,8 +204,8 @@ class Program:
 
     @property
     def operations(self) -> int:
-        """How many calls of the backend it makes, openings not counted."""
-        return sum(not isinstance(step, Open | Edit | Wait | NewLoop) for step in self.steps)
+        """How many calls of the backend it makes, openings not counted, nor what a trial does within itself."""
+        return sum(_operations(step) for step in self.steps)
 
     def is_valid(self) -> bool:
         """Whether each handle is opened before it is used, and only once."""
@@ -222,6 +222,12 @@ class Program:
     def sessions(self) -> Iterator[str]:
         """The templates of the sessions it opens, each once."""
         yield from dict.fromkeys(step.session for step in self.steps if isinstance(step, Open))
+
+
+def _operations(step: Step) -> int:
+    if isinstance(step, Together):
+        return sum(len(worker) for worker in step.workers) + 1
+    return int(not isinstance(step, Open | Edit | Wait | NewLoop))
 
 
 def program(*steps: Step | Sequence[Step]) -> Program:

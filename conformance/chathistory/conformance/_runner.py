@@ -175,7 +175,9 @@ class _Run:
         """What becomes of the clause during which the backend ceased to answer, which is another one's fault."""
         self.stopped = f"the backend has answered nobody since {rule.id}; see {result.id}"
         if result.id not in [later.id for later in self.chosen[len(self.results) + 1 :]]:
-            return replace(result, id=rule.id, level=rule.level)
+            if rule.level != result.level:
+                return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
+            return replace(result, id=rule.id)
         self.dead = result
         return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
 
@@ -228,9 +230,14 @@ class _Run:
         return _versions(self.subject.backend)
 
 
-def _versions(backend: Backend) -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of what takes part in every run."""
     libraries = {name: _version(name) for name in ("chathistory", "langchain-core", "hypothesis")}
-    return {**libraries, "python": platform.python_version(), **backend.versions}
+    return {**libraries, "python": platform.python_version()}
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    return {**versions(), **backend.versions}
 
 
 def _version(distribution: str) -> str:

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._program import Add, Assign, Cancel, Open, Program, Read, Step, Turn, Wait
+from chathistory.conformance._views import LABEL, label_of
 from chathistory.reference import fields_of, same_value
 
 Item = TypeVar("Item")
 StillFails = Callable[[Program], bool]
 
 _MOST_CANDIDATES_FOR_A_MESSAGE = 200
+_MOST_MESSAGES_OF_A_BATCH = 20
 
 
 class _OutOfTimeError(Exception):
@@ -76,6 +78,8 @@ class _Shrinker:
                     pass
             if self.values:
                 self._simplify_messages()
+            else:
+                self._simplify_named_messages()
 
     def accepts(self, candidate: Program) -> bool:
         """Whether a candidate still fails; then it is the new best."""
@@ -139,10 +143,17 @@ class _Shrinker:
             index += 1
 
     def _simplify_messages(self) -> None:
-        for index, step in enumerate(self.best.steps):
-            if isinstance(step, Add | Assign | Cancel):
-                for place in range(min(len(step.messages), 20)):
-                    self._simplify_message(index, place)
+        for index, place in _places(self.best):
+            self._simplify_message(index, place)
+
+    def _simplify_named_messages(self) -> None:
+        """Plain messages of the same names, where contents tell them apart; then names from m1 on."""
+        for index, place in _places(self.best):
+            messages = _messages_at(self.best, index)
+            named = HumanMessage(label_of(messages[place]))
+            if isinstance(messages[place], BaseMessage) and not _is_ordinary(messages[place]):
+                self.accepts(_with_messages(self.best, index, (*messages[:place], named, *messages[place + 1 :])))
+        self.accepts(_numbered_anew(self.best))
 
     def _simplify_message(self, index: int, place: int) -> None:
         tried = 0
@@ -157,6 +168,32 @@ class _Shrinker:
                 if self.accepts(_with_messages(self.best, index, (*messages[:place], plainer, *messages[place + 1 :]))):
                     improved = True
                     break
+
+
+def _places(program: Program) -> Iterator[tuple[int, int]]:
+    """The step and the place in it of each message, of long batches the first twenty."""
+    for index, step in enumerate(program.steps):
+        if isinstance(step, Add | Assign | Cancel):
+            yield from ((index, place) for place in range(min(len(step.messages), _MOST_MESSAGES_OF_A_BATCH)))
+
+
+def _numbered_anew(program: Program) -> Program:
+    """The program with messages that are called m1, m2 and so on in the order in which they occur."""
+    names: dict[str, str] = {}
+
+    def renamed(message: Any) -> Any:
+        if not isinstance(message, BaseMessage) or not LABEL.fullmatch(str(message.content)):
+            return message
+        return _with_field(message, "content", names.setdefault(str(message.content), f"m{len(names) + 1}"))
+
+    return Program(
+        tuple(
+            replace(step, messages=tuple(map(renamed, step.messages)))
+            if isinstance(step, Add | Assign | Cancel)
+            else step
+            for step in program.steps
+        )
+    )
 
 
 def _messages_at(program: Program, index: int) -> tuple[Any, ...]:
@@ -238,7 +275,7 @@ def is_valid(message: BaseMessage) -> bool:
 
 def _plainer_candidates(message: BaseMessage) -> Iterator[BaseMessage]:
     """A field at its default, or a plainer value in a field."""
-    if not (type(message) in (HumanMessage, AIMessage) and _is_plain(message)):
+    if not _is_ordinary(message):
         yield HumanMessage("m1")
     for name, value in fields_of(message).items():
         declared = type(message).model_fields.get(name)
@@ -252,6 +289,10 @@ def _plainer_candidates(message: BaseMessage) -> Iterator[BaseMessage]:
             yield _with_field(message, name, declared.get_default(call_default_factory=True))
         for plainer in _plainer_value(value):
             yield _with_field(message, name, plainer)
+
+
+def _is_ordinary(message: BaseMessage) -> bool:
+    return type(message) in (HumanMessage, AIMessage) and _is_plain(message)
 
 
 def _is_plain(message: BaseMessage) -> bool:
@@ -293,7 +334,7 @@ def _plainer_value(value: Any) -> Iterator[Any]:
 
 
 def _plainer_text(value: str) -> Iterator[str]:
-    if not value:
+    if not value or LABEL.fullmatch(value):
         return
     yield from ("", "a")
     if len(value) > 1:

@@ -17,7 +17,8 @@ from chathistory.reference import fields_of, first_difference, same_value
 
 View: TypeAlias = Literal["label", "content", "class", "loose", "full", "key order", "readable"]
 
-_LABEL = re.compile(r"\bm\d+\b")
+LABEL = re.compile(r"\bm\d+\b")
+"""What the messages of programs are called, where contents tell them apart."""
 _NOT_LOOSE = ("content", "type")
 
 
@@ -55,7 +56,7 @@ def content_of(message: Any) -> Any:
 def label_of(message: Any) -> str:
     """What a message is called: the "m1" in its content, whatever else has become of the content."""
     text = str(content_of(message))
-    label = _LABEL.search(text)
+    label = LABEL.search(text)
     return label.group() if label else text
 
 

@@ -252,6 +252,12 @@ def _match_families(families: tuple[Family, ...], clauses: tuple[Clause, ...]) -
         raise ValueError(f"{_FILE}: {empty}: no clause belongs to this family")
 
 
+FAMILIES: tuple[Family, ...]
+"""All families, in the order of the semantics."""
+
+CLAUSES: tuple[Clause, ...]
+"""All clauses, in the order of the semantics."""
+
 FAMILIES, CLAUSES = _parse(files("chathistory.reference").joinpath(_FILE).read_text(encoding="utf-8"))
 
 _CLAUSE_OF_ID = {each.id: each for each in CLAUSES}

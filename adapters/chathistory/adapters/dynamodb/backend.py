@@ -67,6 +67,8 @@ def dynamodb(*, server: str = "") -> Iterator[Backend]:
                 wire=None if urlsplit(it.url).scheme == "https" else _wire(it, tables.make(""), is_ours=is_ours),
                 in_another_process=handles,
                 disposable=True,
+                # Whichever server it is: with expressions to be parsed and signatures to be made, a call takes ms.
+                costly=True,
                 versions={**it.versions, **_versions()},
                 import_path=f"{__name__}:dynamodb",
                 notes=(_TTL, *((_IN_MEMORY,) if is_ours else ()), *((_SERIAL,) if it.how == "embedded" else ())),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 import psycopg
@@ -12,6 +11,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 from psycopg.pq.abc import PGresult
 
+from chathistory.adapters._closing import ClosesAtTheEnd
 from chathistory.adapters.postgres._borrowed import (
     AsyncOnlyConnection,
     AsyncOnlyPool,
@@ -49,7 +49,7 @@ class _Store(_SyncStore, _AsyncStore, Protocol):
     """For both kinds of calls."""
 
 
-class PostgresChatMessageHistory(BaseChatMessageHistory):
+class PostgresChatMessageHistory(ClosesAtTheEnd, BaseChatMessageHistory):
     """A chat message history in a table of PostgreSQL, committed before a call returns.
 
     It takes the place of langchain-postgres's class of the same name, over the same tables::
@@ -216,22 +216,6 @@ class PostgresChatMessageHistory(BaseChatMessageHistory):
     async def aclose(self) -> None:
         """The async form of `close`."""
         await asyncio.get_running_loop().run_in_executor(None, self.close)
-
-    def __enter__(self) -> PostgresChatMessageHistory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> PostgresChatMessageHistory:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"PostgresChatMessageHistory({self._table.name!r}, {self._session_id!r})"

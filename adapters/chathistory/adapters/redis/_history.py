@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 import redis
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
+from chathistory.adapters._closing import ClosesAtTheEnd
 from chathistory.adapters.redis._clients import EXPECTED, is_async, is_sync, store_of
 from chathistory.adapters.redis._failures import UnusableError, explained
 from chathistory.adapters.redis._keys import LAYOUTS, Layout, key_bytes, key_of
@@ -28,7 +28,7 @@ from chathistory.reference import (
 _DEFAULT_URL = "redis://localhost:6379/0"
 
 
-class RedisChatMessageHistory(BaseChatMessageHistory):
+class RedisChatMessageHistory(ClosesAtTheEnd, BaseChatMessageHistory):
     """A chat message history in Redis: a list per session, each operation one command and one round trip.
 
     It takes the place of langchain-community's class of the same name, over the same keys::
@@ -211,22 +211,6 @@ class RedisChatMessageHistory(BaseChatMessageHistory):
         if lease is None or isinstance(store, _ClosedStore):
             return None
         return store if SHARED_STORES.give_back(store, lease) else None
-
-    def __enter__(self) -> RedisChatMessageHistory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> RedisChatMessageHistory:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"RedisChatMessageHistory(session_id={self._session_id!r}, key_prefix={self._key_prefix!r})"

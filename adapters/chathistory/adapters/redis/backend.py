@@ -83,7 +83,11 @@ def redis_cluster() -> Iterator[Backend]:
             disposable=True,
             versions={**members[0].versions, "redis": version("redis")},
             import_path=f"{__name__}:redis_cluster",
-            notes=(_PREFIXES, "Every handle is given the URL of the first of three masters."),
+            notes=(
+                _PREFIXES,
+                "Every handle is given the URL of the first of three masters.",
+                "It offers no wire: a cluster names its members' own addresses to its clients, past any proxy.",
+            ),
         )
 
 

@@ -24,6 +24,7 @@ from chathistory.adapters.servers._server import (
     chosen,
     free_port,
     missing,
+    opened_by,
     until_answers,
     without_password,
 )
@@ -55,14 +56,8 @@ def redis_server(server: str = "") -> Iterator[Server]:
         ServerError: if none can be opened.
     """
     how, url = chosen(server, URL_VARIABLE, _WAYS, _SCHEMES)
-    if how == "embedded":
-        with _embedded() as opened:
-            yield opened
-    elif how == "docker":
-        with _docker() as opened:
-            yield opened
-    else:
-        yield _answering(url)
+    with opened_by(how, {"embedded": _embedded, "docker": _docker}, lambda: _answering(url)) as opened:
+        yield opened
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -84,6 +85,18 @@ def chosen(server: str, variable: str, ways: tuple[How, ...], schemes: tuple[str
             f"the URL begins with {urlsplit(wanted).scheme!r}, but {' or '.join(map(repr, schemes))} is needed here"
         )
     return "url", wanted
+
+
+@contextmanager
+def opened_by(
+    how: How, ways: Mapping[How, Callable[[], AbstractContextManager[Server]]], otherwise: Callable[[], Server]
+) -> Iterator[Server]:
+    """The server opened by one of the ways, or the user's own, which stays open."""
+    if how in ways:
+        with ways[how]() as opened:
+            yield opened
+    else:
+        yield otherwise()
 
 
 def without_password(url: str) -> str:

@@ -8,12 +8,12 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Any, Protocol
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
+from chathistory.adapters._closing import ClosesAtTheEnd
 from chathistory.adapters.sqlite._borrowed import borrowed
 from chathistory.adapters.sqlite._failures import HINTS
 from chathistory.adapters.sqlite._file import FileDatabase, Lease
@@ -37,7 +37,7 @@ class _Store(Protocol):
     async def arun(self, operation: Operation, timeout: float, /) -> Rows: ...
 
 
-class SQLiteChatMessageHistory(BaseChatMessageHistory):
+class SQLiteChatMessageHistory(ClosesAtTheEnd, BaseChatMessageHistory):
     """A chat message history in a SQLite database, on disk before a call returns.
 
     It takes the place of langchain-community's `SQLChatMessageHistory` on SQLite, over the same tables::
@@ -169,22 +169,6 @@ class SQLiteChatMessageHistory(BaseChatMessageHistory):
     async def aclose(self) -> None:
         """The async form of `close`."""
         await asyncio.get_running_loop().run_in_executor(None, self.close)
-
-    def __enter__(self) -> SQLiteChatMessageHistory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> SQLiteChatMessageHistory:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"SQLiteChatMessageHistory(session_id={self._session_id!r}, table_name={self._table.name!r})"

@@ -20,6 +20,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    Together,
     in_mode,
     program,
 )
@@ -91,12 +92,12 @@ def _mixed(_effort: Effort) -> Iterator[Program]:
     for write, read in (("sync", "async"), ("async", "sync")):
         first = Add(1, numbered(2), mode=write)  # type: ignore[arg-type]
         second = Add(2, numbered(2, first=3), mode=read)  # type: ignore[arg-type]
+        yield program(opened(A), Read(1, read), first, Read(1, read), fresh_read(3, mode=read))  # type: ignore[arg-type]
         reads = [Read(1, "sync"), Read(1, "async"), Read(2, "sync"), Read(2, "async")]
         yield program(opened(A, A), first, reads, second, reads)
         clear = Clear(1, write)  # type: ignore[arg-type]
         again = Add(2, numbered(1, first=5), mode=write)  # type: ignore[arg-type]
         yield program(opened(A, A), first, reads, clear, reads, second, reads, again, reads)
-        yield program(opened(A), Read(1, read), first, Read(1, read), fresh_read(3, mode=read))  # type: ignore[arg-type]
     alternating: list[Step] = []
     for number in range(1, 21):
         mode: Mode = "async" if number % 2 else "sync"
@@ -164,7 +165,11 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
 
 
 def without_cancels(failing: Program) -> Iterator[Program]:
-    """The same program without its cancelled calls, and with whole calls in their place."""
+    """The same program without its cancelled calls, with whole calls in their place, and the same calls at once."""
+    for step in failing.steps:
+        if isinstance(step, Cancel) and step.beside:
+            whole = len(step.messages) or "clear"
+            yield program(Together(A, ((len(step.beside),), (whole,)), how="tasks", shared=True, attempts=2))
     yield Program(tuple(step for step in failing.steps if not isinstance(step, Cancel)))
     yield program(*(_uncancelled(step) if isinstance(step, Cancel) else step for step in failing.steps))
 
@@ -236,6 +241,7 @@ CHECKS = (
         lens=Lens(recovery=True),
         cases=_cancelled,
         controls=without_cancels,
+        control_lens=Lens(recovery=True, aspect="cancelled"),
         modes=frozenset({"async"}),
     ),
     Check(

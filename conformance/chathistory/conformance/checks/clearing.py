@@ -10,7 +10,7 @@ from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
-from chathistory.conformance.checks.sessions import rich
+from chathistory.conformance.checks.sessions import rich, written_before
 from chathistory.conformance.strategies import programs
 
 
@@ -80,6 +80,17 @@ def without_clears(failing: Program) -> Iterator[Program]:
     yield Program(tuple(step for step in failing.steps if not isinstance(step, Clear)))
 
 
+def clearing_once(failing: Program) -> Iterator[Program]:
+    """The same program without its clears, and with a single one of a session that has been written to."""
+    yield from without_clears(failing)
+    (before,) = written_before(failing)
+    steps: list[Step] = []
+    for step in before.steps:
+        if not (isinstance(step, Clear) and any(isinstance(earlier, Clear) for earlier in steps)):
+            steps.append(step)
+    yield Program(tuple(steps))
+
+
 def _clears_beside(_effort: Effort) -> Iterator[Program]:
     others = [Read(1), Read(3)]
     yield program(
@@ -120,7 +131,7 @@ CHECKS = (
         draws=_clears_at_the_end(),
         controls=without_clears,
     ),
-    Check(clause="CLR-2", name="clear may be repeated", cases=_cleared_twice, controls=without_clears),
+    Check(clause="CLR-2", name="clear may be repeated", cases=_cleared_twice, controls=clearing_once),
     Check(
         clause="CLR-3",
         name="clear lets nothing old come back",

@@ -14,6 +14,7 @@ from chathistory.conformance._program import Add, Assign, Clear, Program, Read, 
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import (
     A,
+    B,
     Check,
     async_twin,
     fresh_read,
@@ -21,6 +22,7 @@ from chathistory.conformance.checks._check import (
     opened,
     with_plain_messages,
 )
+from chathistory.conformance.checks.fidelity import with_plain_or_refused
 from chathistory.conformance.checks.sessions import bad_adds
 
 
@@ -73,6 +75,28 @@ def without_bad_adds(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(failing)
 
 
+def with_nothing_afterwards(failing: Program) -> Iterator[Program]:
+    """The same program without what is written after the first refusal: what has changed by then is ATM-1's."""
+    bad = bad_adds(1)
+    refused = [
+        place for place, step in enumerate(failing.steps) if isinstance(step, Add | Assign) and _is_bad(step, bad)
+    ]
+    first = refused[0] if refused else len(failing.steps)
+    yield Program(
+        tuple(
+            step
+            for place, step in enumerate(failing.steps)
+            if place <= first or not isinstance(step, Add | Assign | Clear)
+        )
+    )
+
+
+def refused_to_no_harm(failing: Program) -> Iterator[Program]:
+    """What remains is a matter of what comes after a refusal."""
+    yield from without_bad_adds(failing)
+    yield from with_nothing_afterwards(failing)
+
+
 def _is_bad(step: Add | Assign, bad: list[Add]) -> bool:
     return (
         any(
@@ -86,6 +110,9 @@ def _is_bad(step: Add | Assign, bad: list[Add]) -> bool:
 def _named(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(1):
         yield program(opened(A), bad, Read(1))
+    # The second of two errors, so that a name that was kept from the first shows.
+    for bad in bad_adds(1):
+        yield program(opened(A, B), bad, replace(bad, handle=2), Read(2))
 
 
 def _bad_items() -> Iterator[object]:
@@ -155,28 +182,40 @@ def with_good_items(failing: Program) -> Iterator[Program]:
     yield from with_plain_messages(Program(tuple(steps)))
 
 
+def with_good_or_harmless_items(failing: Program) -> Iterator[Program]:
+    """With something good in place of what is refused; and the same program, with nobody looking at the refusals.
+
+    What fails so is what a refusal did to the history: ATM-1's business.
+    """
+    yield from with_good_items(failing)
+    yield failing
+
+
 _CHECKS = (
     Check(
         clause="ERR-1",
         name="add refuses what is no message",
         lens=Lens(refusal=True),
         cases=_not_messages,
-        controls=with_good_items,
+        controls=with_good_or_harmless_items,
+        control_lens=Lens(),
     ),
-    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_messages),
+    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal",
         lens=Lens(recovery=True),
         cases=_recovered,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
     ),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal in async",
         lens=Lens(recovery=True),
         cases=_recovered_async,
-        controls=without_bad_adds,
+        controls=refused_to_no_harm,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
     Check(
@@ -191,6 +230,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn,
         controls=with_good_items,
+        control_lens=Lens(),
     ),
     Check(
         clause="ATM-1",
@@ -198,6 +238,7 @@ _CHECKS = (
         lens=Lens(after_refusal_only=True),
         cases=_torn_async,
         controls=with_good_items,
+        control_lens=Lens(),
         modes=frozenset({"async"}),
     ),
 )

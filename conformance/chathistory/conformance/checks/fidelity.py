@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fields
+from chathistory.conformance._hardness import hard_reasons
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
 from chathistory.conformance._payloads import (
@@ -112,7 +114,8 @@ def _without_hollow(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_hollow(item) for item in value]
     if isinstance(value, dict):
-        return {key: _without_hollow(item) for key, item in value.items() if item not in (None, [], {})}
+        solid = {key: _without_hollow(item) for key, item in value.items()}
+        return {key: item for key, item in solid.items() if item not in (None, [], {})}
     return value
 
 
@@ -130,11 +133,16 @@ def _with_plain_fields(message: BaseMessage) -> BaseMessage:
             setattr(plain, name, _without_hollow(value))
         elif name in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
             calls = [
-                {key: _FILLED if item == {} else "x1" if item is None else item for key, item in call.items()}
+                {key: "x1" if item is None else _without_hollow(item) or _empty(item) for key, item in call.items()}
                 for call in value
             ]
             setattr(plain, name, [{**call, "index": 0} if "index" in call else call for call in calls])
     return plain
+
+
+def _empty(value: Any) -> Any:
+    """What stands in place of a part of a tool call that is hollow: arguments are filled, a text stays."""
+    return _FILLED if isinstance(value, dict) else value
 
 
 def _changed_in_place() -> Iterator[BaseMessage]:
@@ -166,7 +174,8 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
 
 def _every_number(_effort: Effort) -> Iterator[Program]:
     for cls in MESSAGE_CLASSES:
-        yield _kept(build(cls, **{name: value}) for name, values in optional_fields(cls).items() for value in values)
+        batch = (build(cls, **{name: value}) for name, values in optional_fields(cls).items() for value in values)
+        yield _kept(filter(is_valid, (_with_plain_values(message, (str,)) for message in batch)))
     for place in _PLACES.values():
         yield from _in_chunks((place(value.value) for value in NUMBERS if value not in _TEXTUAL + _LIKE_OBJECTS), 30)
 
@@ -177,6 +186,14 @@ def _every_text(_effort: Effort) -> Iterator[Program]:
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
     yield _kept(HumanMessage(content=text.value) for text in texts if len(text.value) >= 1_000)
+    yield _kept(_with_plain_values(message, (float, int)) for message in _block_contents())
+
+
+def _block_contents() -> Iterator[BaseMessage]:
+    """Lists of content blocks as providers make them, texts and all; what looks like an object is VAL-7's."""
+    for content in CONTENTS:
+        if isinstance(content.value, list) and "lc" not in content.name:
+            yield HumanMessage(content=content.value)
 
 
 def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
@@ -216,7 +233,7 @@ _LOOKALIKE_VALUES: tuple[Any, ...] = (
 def _lookalikes(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in LOOKALIKES])
     for place in _PLACES.values():
-        yield _kept(place(value) for value in _LOOKALIKE_VALUES)
+        yield _kept(place(value) for value in (*_LOOKALIKE_VALUES, *(like.value for like in _LIKE_OBJECTS)))
     yield _kept([HumanMessage(content=[_LC]), HumanMessage(content="m1", additional_kwargs=_LC)])
 
 
@@ -239,6 +256,7 @@ def _readable(_effort: Effort) -> Iterator[Program]:
     yield _kept(build(cls) for cls in MESSAGE_CLASSES)
     for message in _odd_messages():
         yield program(opened(A), Add(1, (HumanMessage(content="m0"),)), Add(1, (message,)), Read(1), fresh_read(2))
+    yield _kept(_block_contents())
     deep = [value.value for value in NUMBERS if value.hard]
     yield _kept(_PLACES["additional_kwargs"](value) for value in deep)
     yield _kept([HumanMessage(content=filled(2_000_000)), HumanMessage(content="m1")])
@@ -257,6 +275,20 @@ def _drawn(elements: st.SearchStrategy[BaseMessage]) -> st.SearchStrategy[Progra
     return st.lists(elements, min_size=1, max_size=6).map(_kept)
 
 
+def with_plain_or_refused(failing: Program) -> Iterator[Program]:
+    """The same program with plain messages, and with what is surely refused in place of what may be.
+
+    What fails then is no matter of values, or is what a refusal did to the rest: ATM-1's.
+    """
+    yield from with_plain_messages(failing)
+    steps = [
+        replace(step, messages=(None,)) if isinstance(step, Add) and any(map(hard_reasons, step.messages)) else step
+        for step in failing.steps
+    ]
+    if steps != list(failing.steps):
+        yield Program(tuple(steps))
+
+
 def _batch_of(batch: list[BaseMessage]) -> Program:
     steps: list[Step] = [Open(1, A), Add(1, tuple(batch)), Read(1)]
     return program(steps)
@@ -267,7 +299,7 @@ CHECKS = (
         clause="VAL-1",
         name="read returns every class as it was",
         lens=Lens(view="class"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_every_class,
     ),
@@ -275,7 +307,7 @@ CHECKS = (
         clause="VAL-2",
         name="read returns every content as it was",
         lens=Lens(view="content"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_every_content,
         draws=_drawn(
@@ -288,7 +320,7 @@ CHECKS = (
         clause="VAL-3",
         name="read returns every field as it was",
         lens=Lens(view="loose"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_every_field,
         draws=_drawn(messages().map(_with_plain_fields).filter(is_valid)),
@@ -297,7 +329,7 @@ CHECKS = (
         clause="VAL-4",
         name="read returns every value with its type",
         lens=Lens(view="full"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_every_number,
         draws=_drawn(messages().map(lambda message: _with_plain_values(message, (str,)))),
@@ -306,7 +338,7 @@ CHECKS = (
         clause="VAL-5",
         name="read returns every text as it was",
         lens=Lens(view="full"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_every_text,
         draws=_drawn(messages(hard=True).map(lambda message: _with_plain_values(message, (float, int)))),
@@ -315,7 +347,7 @@ CHECKS = (
         clause="VAL-6",
         name="add refuses what it can't keep",
         lens=Lens(view="full"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_unstorable,
     ),
@@ -323,7 +355,7 @@ CHECKS = (
         clause="VAL-7",
         name="read returns data, never what it looks like",
         lens=Lens(view="full"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_lookalikes,
     ),
@@ -331,7 +363,7 @@ CHECKS = (
         clause="VAL-8",
         name="read returns keys in their order",
         lens=Lens(view="key order"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_key_orders,
         draws=st.lists(messages(), min_size=1, max_size=4).map(_batch_of),
@@ -340,7 +372,7 @@ CHECKS = (
         clause="VAL-9",
         name="read never fails on what was accepted",
         lens=Lens(view="readable"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_readable,
         draws=_drawn(messages(hard=True)),
@@ -349,7 +381,7 @@ CHECKS = (
         clause="VAL-10",
         name="add keeps or refuses unusual values",
         lens=Lens(view="full"),
-        controls=with_plain_messages,
+        controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_unusual,
     ),

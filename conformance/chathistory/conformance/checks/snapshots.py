@@ -91,6 +91,11 @@ def _arguments(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, (AIMessage(content="m1"),), call="add_ai_message"), Read(1))
 
 
+def the_same(failing: Program) -> Iterator[Program]:
+    """The same program, with nobody looking at the arguments: a call that raises is no matter of those."""
+    yield failing
+
+
 def _assigned(_effort: Effort) -> Iterator[Program]:
     for old, new in ((3, 2), (2, 3), (2, 0), (0, 2), (2, 2), (40, 130)):
         fresh = Assign(1, numbered(new, first=101))
@@ -156,6 +161,8 @@ _SYNC = (
         name="add leaves its argument as it was",
         lens=Lens(view="readable", arguments=True),
         cases=_arguments,
+        controls=the_same,
+        control_lens=Lens(view="readable"),
     ),
     Check(clause="SNP-5", name="assignment replaces or raises", cases=_assigned, controls=without_assignments),
     Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
