@@ -93,7 +93,8 @@ class Limits:
 
     Attributes:
         error: what the refusal raises, a type or several.
-        message_bytes: the largest text of one message that is kept, in bytes of UTF-8; None is no limit.
+        message_bytes: the largest text of one message that is kept, whatever its class and its characters, in bytes
+            of UTF-8; None is no limit. A store that counts its own encoding, too, declares what fits at the worst.
         session_id_bytes: the longest session id that works, in bytes of UTF-8; None is no limit.
 
     Raises:
