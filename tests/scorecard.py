@@ -146,7 +146,7 @@ def _commit() -> str:
 
 def write(summary: Summary) -> None:
     """Write the data and the page."""
-    DATA.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    DATA.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(summary), encoding="utf-8")
 
 
