@@ -168,7 +168,7 @@ class ShowsLateCommitsInFront(RecordHistory):
         self._records().update(enumerate(items, first))
 
 
-@mutant("CON-3", "CON-4", "ATM-3", hardness="timing")
+@mutant("CON-3", "CON-4", "ATM-3", "ASY-4", hardness="timing")
 class RewritesInTheOpen(OneWriter):
     """Writers wait for one another; each deletes the session and writes it anew, and readers may look."""
 
