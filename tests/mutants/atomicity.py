@@ -130,3 +130,14 @@ class ShowsABatchFromItsEnd(OneWriter):
                 kept = self._items()
                 self._put([*kept[:before], item, *kept[before:]])
             yield 0 if place else 0.001
+
+
+@mutant("ATM-3", "ATM-2", hardness="timing")
+class TakesTwoTransactionsForMany(JsonHistory):
+    """A transaction takes ten items, so a longer batch gets one more, and somebody may read in between."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from super()._add(items[:10])
+        if items[10:]:
+            yield 0.0005
+            yield from super()._add(items[10:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import os
@@ -683,3 +684,72 @@ class TurnsEnumsIntoText(Altering):
 
     def _value(self, value: Any) -> Any:
         return str.__str__(value) if isinstance(value, str) else value
+
+
+# The mutants below were missed, or blamed on another clause, when the suite first met them.
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class LetsItsOwnColumnsWin(Altering):
+    """additional_kwargs are spread into a record that has columns called type and session_id."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for name in ("type", "session_id"):
+            message.additional_kwargs.pop(name, None)
+        return message
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class LosesLongMetadata(Altering):
+    """An index that ignores keywords above 32,766 bytes; only the content is stored as text."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        content = message.content
+        short = with_values(message, self._value)
+        short.content = content
+        return short
+
+    def _text(self, text: str) -> str:
+        return "" if len(text) > 32_766 else text
+
+
+@mutant("VAL-7", "VAL-5", hardness="data", operations=2)
+class PrintsTimesAnew(Altering):
+    """The client turns what looks like a time into one, and the adapter turns it back: Z becomes +00:00."""
+
+    def _text(self, text: str) -> str:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text):
+            return text
+        return dt.datetime.fromisoformat(text[:-1] + "+00:00").isoformat()
+
+
+@mutant("VAL-7", "VAL-4", "VAL-5", hardness="data", operations=2)
+class ReadsYaml(Altering):
+    """Metadata is kept as YAML without quotes, and read by the rules of 1.1: no is False."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        message.additional_kwargs = {key: self._scalar(value) for key, value in message.additional_kwargs.items()}
+        return message
+
+    def _scalar(self, value: Any) -> Any:
+        return {"no": False, "off": False, "on": True}.get(value, value) if type(value) is str else value
+
+
+@mutant("VAL-7", "VAL-5", "VAL-2", hardness="data", operations=2)
+class MasksAddresses(Altering):
+    """A layer for privacy masks e-mail addresses in what is stored for the model."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message.content) is str:
+            message.content = re.sub(r"\b[a-z]{1,20}@[a-z.]{1,20}\b", "[address]", message.content)
+        return message
+
+
+@mutant("VAL-8", hardness="data", operations=2)
+class SortsArguments(Altering):
+    """The arguments of a tool call are a map, and the client writes maps with their keys in order."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for call in getattr(message, "tool_calls", []):
+            call["args"] = dict(sorted(call["args"].items()))
+        return message

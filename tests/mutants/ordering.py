@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    BaseMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from tests.mutants._base import JsonHistory, RecordHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
 from tests.mutants._values import from_json
@@ -309,3 +316,41 @@ class FillsAnItemOf400Kb(JsonHistory):
         while sum(map(len, items)) > 400_000:
             items = items[:-1]
         super()._put(items)
+
+
+# The mutants below were missed, or blamed on another clause, when the suite first met them.
+
+
+@mutant("ORD-3", "RUN-2", "RUN-1", hardness="data", operations=2)
+class KeepsOneChunkOfAStream(JsonHistory):
+    """All chunks of a stream share an id, so a chunk whose id is there already is taken for the same one again."""
+
+    def _append(self, items: list[Any]) -> None:
+        for item in items:
+            if not self._is_known_chunk(item):
+                super()._append([item])
+
+    def _is_known_chunk(self, item: Any) -> bool:
+        message = from_json(item)
+        if not isinstance(message, BaseMessageChunk) or message.id is None:
+            return False
+        return any((type(other), other.id) == (type(message), message.id) for other in map(from_json, self._items()))
+
+
+@mutant("ORD-6", hardness="data", operations=2)
+class MakesAiMessagesAnew(JsonHistory):
+    """add_ai_message was written when it was only ever given a text."""
+
+    @override
+    def add_ai_message(self, message: AIMessage | str) -> None:
+        text = message.content if isinstance(message, AIMessage) else message
+        self.add_messages([AIMessage(content=text)])
+
+
+@mutant("ORD-6", hardness="data", operations=2)
+class StripsWhatTheUserSays(JsonHistory):
+    """add_user_message tidies up what comes from a form."""
+
+    @override
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        super().add_user_message(message.strip() if isinstance(message, str) else message)

@@ -281,3 +281,28 @@ class LocksItselfOut(JsonHistory):
     def _encode(self, messages: Iterable[Any]) -> list[Any]:
         with self._transaction():
             return super()._encode(messages)
+
+
+# The mutants below were missed when the suite first met them.
+
+
+@mutant("SNP-4", hardness="data", operations=1)
+class TakesTheParsedOut(JsonHistory):
+    """What a structured output was parsed to can't be stored, so it is popped from the message, the caller's."""
+
+    def _encode_one(self, message: BaseMessage) -> Any:
+        message.additional_kwargs.pop("parsed", None)
+        return super()._encode_one(message)
+
+
+@mutant("SNP-5", hardness="stateful", operations=4)
+class BringsBackTheArchive(JsonHistory):
+    """clear moves the session to an archive, and an empty assignment after it reads `new or archived`."""
+
+    def _clear(self) -> Steps[None]:
+        self.store.notes[self._key()] = self._items() or self.store.notes.get(self._key(), [])
+        yield from super()._clear()
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        cleared = not self._items()
+        yield from super()._replace(items or (self.store.notes.get(self._key(), []) if cleared else []))

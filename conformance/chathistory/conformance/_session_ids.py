@@ -113,7 +113,8 @@ _SYNTAX = (
     _after_run("trailing dot", "", ".", "..", "a.", "a"),
     _after_run("percent-encoding", "%41", "A", "%2541", "%C3%A9", "\u00e9"),
     _after_run("encoded space", "a b", "a+b", "a%20b", "a&#32;b"),
-    _after_run("file names", "", ".json", ".JSON", ".txt", ".db", "~", ".bak"),
+    _after_run("file names", "", ".json", ".JSON", ".txt", ".db", "~", ".bak", ".lock", ".tmp"),
+    _after_run("keys beside a session's own", "", ":meta", ":seq", ":count", ":lock", ":ttl", ":version", ":messages"),
     _after_run("NUL", "a", "a\x00", "a\x00b", "a\x00c"),
 )
 
@@ -188,6 +189,8 @@ HOSTILE_SESSIONS: tuple[HostileSession, ...] = (
     HostileSession("NUL", "{run}\x00"),
     HostileSession("newline", "{run}\nx"),
     HostileSession("carriage return", "{run}\rx"),
+    HostileSession("line separator", "{run}\u2028x"),
+    HostileSession("NEL and form feed", "{run}\u0085x\x0cy"),
     HostileSession("RESP", "{run}\r\n*1\r\n$8\r\nFLUSHALL\r\n"),
     HostileSession("SQL", "{run}'; DROP TABLE message_store; --"),
     HostileSession("SQL condition", "{run}' OR '1'='1"),

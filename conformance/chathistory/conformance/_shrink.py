@@ -8,7 +8,7 @@ because the time it may take is bounded (a try on a real store costs millisecond
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -85,7 +85,7 @@ class _Shrinker:
         """Whether a candidate still fails; then it is the new best."""
         if time.monotonic() > self.deadline:
             raise _OutOfTimeError
-        if candidate == self.best or not candidate.is_valid() or not self.still_fails(candidate):
+        if candidate == self.best or not _makes_sense(candidate) or not self.still_fails(candidate):
             return False
         self.best = candidate
         return True
@@ -168,6 +168,20 @@ class _Shrinker:
                 if self.accepts(_with_messages(self.best, index, (*messages[:place], plainer, *messages[place + 1 :]))):
                     improved = True
                     break
+
+
+_CONVENIENCE: Mapping[str, type[BaseMessage]] = {"add_user_message": HumanMessage, "add_ai_message": AIMessage}
+
+
+def _makes_sense(candidate: Program) -> bool:
+    """Whether a history could do what the program asks: no convenience call is given another class of message."""
+    return candidate.is_valid() and not any(
+        isinstance(step, Add)
+        and step.call in _CONVENIENCE
+        and isinstance(step.messages[0], BaseMessage)
+        and not isinstance(step.messages[0], _CONVENIENCE[step.call])
+        for step in candidate.steps
+    )
 
 
 def _places(program: Program) -> Iterator[tuple[int, int]]:

@@ -130,8 +130,14 @@ def _needs_nothing(_backend: Backend) -> str:
 
 _ADDERS = ((_ADDING,) * 4, (_ADDING, _ADDING))
 _ADDERS_AND_READERS = ((_BOTH, _BOTH, _ADDING), (_ADDING, _READING))
-_BATCH_ADDERS = ((_BATCHES, _BATCHES, _BATCHES, (1,) * 12),)
-_BATCHES_AND_READERS = ((_BATCHES * 2, _READING * 3), (_BATCHES, _BATCHES, _READING * 2))
+# Past the items that stores take at once: 10, 25 and 100.
+_LARGE_BATCHES: Worker = (11, 30, 101, 26)
+_BATCH_ADDERS = ((_BATCHES, _BATCHES, _BATCHES, (1,) * 12), (_LARGE_BATCHES, _LARGE_BATCHES, (1,) * 12))
+_BATCHES_AND_READERS = (
+    (_BATCHES * 2, _READING * 3),
+    (_BATCHES, _BATCHES, _READING * 2),
+    (_LARGE_BATCHES, _READING * 2),
+)
 _PROCESSES = ((_BOTH * 2, _BOTH * 2, _ADDING * 2),)
 _CLEARERS = (
     ((1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)),

@@ -34,11 +34,16 @@ from chathistory.reference import MESSAGE_CLASSES, fields_of
 
 _PLAIN_TEXT = re.compile(r"(?!null|true|false|none|nan|inf)[A-Za-z_][A-Za-z0-9_]{0,40}", re.IGNORECASE)
 
-# Values whose keys are the point, and so a matter of text.
-_TEXTUAL = tuple(value for value in CONTAINERS if value.name.startswith("key"))
-
 # Values that look like serialised objects, and so are a matter of VAL-7.
-_LIKE_OBJECTS = tuple(value for value in CONTAINERS if value.name.startswith("lc") or "DynamoDB" in value.name)
+_LIKE_OBJECTS = tuple(
+    value for value in CONTAINERS if value.name.startswith(("lc", "keys with operators")) or "DynamoDB" in value.name
+)
+
+# Values whose keys are the point, and so a matter of text.
+_TEXTUAL = tuple(value for value in CONTAINERS if value.name.startswith("key") and value not in _LIKE_OBJECTS)
+
+# Names that a record has for its own columns, and that a caller may use in an object.
+_COLUMNS = ("type", "content", "id", "name", "role", "data", "kwargs", "session_id", "message", "messages", "_id")
 
 _FILLED = {"key": "value"}
 
@@ -57,9 +62,30 @@ _PLACES: dict[str, Callable[[Any], BaseMessage]] = {
 }
 
 
+# An object that is a field, or as good as one, whole.
+_OBJECTS: dict[str, Callable[[dict[str, Any]], BaseMessage]] = {
+    "additional_kwargs": lambda value: HumanMessage(content="m1", additional_kwargs=value),
+    "response_metadata": lambda value: AIMessage(content="m1", response_metadata=value),
+    "tool call": lambda value: AIMessage(
+        content="m1", tool_calls=[{"name": "f", "args": value, "id": "1", "type": "tool_call"}]
+    ),
+    "content block": lambda value: HumanMessage(content=[value]),
+}
+
+
 def _kept(batch: Iterable[BaseMessage]) -> Program:
     """Messages added one by one, so that a refusal of one says nothing about the others, then read twice."""
-    return program(opened(A), singly(1, batch), Read(1), fresh_read(2))
+    return program(opened(A), singly(1, _told_apart(batch)), Read(1), fresh_read(2))
+
+
+def _told_apart(batch: Iterable[BaseMessage]) -> Iterator[BaseMessage]:
+    """The messages, and where two share an id, the later with another: what becomes of those is ORD-3's."""
+    seen: set[str] = set()
+    for number, message in enumerate(batch):
+        if message.id and message.id in seen:
+            message = message.model_copy(update={"id": f"{message.id} {number}"})
+        seen.add(message.id or "")
+        yield message
 
 
 def _in_chunks(batch: Iterable[BaseMessage], size: int = 40) -> Iterator[Program]:
@@ -164,6 +190,8 @@ def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
 
 def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(_changed_in_place())
+    for place in _OBJECTS.values():
+        yield _kept(place({"type": "m1", name: "m1"}) for name in _COLUMNS)
     for cls in MESSAGE_CLASSES:
         values = optional_fields(cls)
         batch = [build(cls, **{name: value}) for name, options in values.items() for value in options]
@@ -185,7 +213,9 @@ def _every_text(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in texts if len(text.value) < 1_000])
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
-    yield _kept(HumanMessage(content=text.value) for text in texts if len(text.value) >= 1_000)
+    long = [text.value for text in texts if len(text.value) >= 1_000]
+    yield _kept(HumanMessage(content=text) for text in long)
+    yield _kept(place(filled(size)) for place in _PLACES.values() for size in (5_000, 40_000, 70_000))
     yield _kept(_with_plain_values(message, (float, int)) for message in _block_contents())
 
 
@@ -200,7 +230,7 @@ def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
     yield _kept(HumanMessage(content=text) for text in texts)
     yield _kept(HumanMessage(content=[text, {"type": "text", "text": text}]) for text in texts)
     yield _kept(AIMessage(content="m1", id=f"id {text}", name=text) for text in texts)
-    yield _kept(_PLACES["additional_kwargs"]({text: text, "list": [text]}) for text in texts)
+    yield _kept(_OBJECTS["additional_kwargs"]({"value": text, text: text, "list": [text]}) for text in texts)
     yield _kept(_PLACES["tool call"](text) for text in texts)
     yield _kept(_PLACES["artifact"](text) for text in texts)
     yield _kept(_PLACES["response_metadata"](text) for text in texts)
@@ -238,7 +268,7 @@ def _lookalikes(_effort: Effort) -> Iterator[Program]:
 
 
 def _key_orders(_effort: Effort) -> Iterator[Program]:
-    for place in _PLACES.values():
+    for place in (*_PLACES.values(), *_OBJECTS.values()):
         yield _kept(place(value.value) for value in KEY_ORDERS)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from chathistory.conformance._corpus import build
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Program, Read, Step, program
@@ -15,6 +16,7 @@ from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, Check, fresh_read, numbered, opened, singly, varied
 from chathistory.conformance.checks.sessions import through_one_handle
 from chathistory.conformance.strategies import programs
+from chathistory.reference import MESSAGE_CLASSES
 
 _ADD_AND_READ = frozenset({"add", "read"})
 
@@ -63,6 +65,32 @@ def _repeated(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, (same, AIMessage(content="m2"), same)), Read(1), Add(1, (same,)), Read(1))
     with_id = HumanMessage(content="m1", id="id-1")
     yield program(opened(A), singly(1, (with_id, with_id)), Read(1))
+
+
+def _alike_of_every_class(_effort: Effort) -> Iterator[Program]:
+    """A stream gives all its chunks one id; and what removes a message elsewhere is an entry like any other here."""
+    for cls in MESSAGE_CLASSES:
+        alike = [build(cls, id="id-1") for _ in range(2)]
+        yield program(opened(A), Add(1, numbered(2)), singly(1, alike), Read(1))
+        yield program(opened(A), Add(1, (HumanMessage(content="m1", id="id-1"), *alike)), Read(1))
+
+
+def _with_ids_apart(failing: Program) -> Iterator[Program]:
+    """The same program with another id for each message: what fails then is the message's fault."""
+    yield Program(
+        tuple(
+            replace(
+                step,
+                messages=tuple(
+                    message.model_copy(update={"id": f"id-{place}-{number}"})
+                    for number, message in enumerate(step.messages)
+                ),
+            )
+            if isinstance(step, Add)
+            else step
+            for place, step in enumerate(failing.steps)
+        )
+    )
 
 
 def _elements_that_repeat() -> st.SearchStrategy[BaseMessage]:
@@ -125,6 +153,20 @@ def _convenience_calls(_effort: Effort) -> Iterator[Program]:
         Add(1, (HumanMessage(content="m5"),), call="add_message"),
         Read(1),
     )
+
+
+def _whole_messages_by_convenience(_effort: Effort) -> Iterator[Program]:
+    """Messages with something in each field, and texts that a kind helper would put right."""
+    filled = {"name": "Ann", "id": "id-1", "additional_kwargs": {"key": "m1"}, "response_metadata": {"key": "m1"}}
+    call = {"name": "f", "args": {"key": "m1"}, "id": "call-1", "type": "tool_call"}
+    human, ai = HumanMessage(content="m1", **filled), AIMessage(content="m2", tool_calls=[call], **filled)
+    yield program(opened(A), Add(1, (human,), call="add_user_message"), Read(1))
+    yield program(opened(A), Add(1, (ai,), call="add_ai_message"), Read(1))
+    for message in (human, ai):
+        yield program(opened(A), Add(1, (message,), call="add_message"), Read(1))
+    for text in ("", " m1 ", "m1\n", "/m1", "m1: {m1}"):
+        yield program(opened(A), Add(1, (HumanMessage(content=text),), call="add_user_message", text=True), Read(1))
+        yield program(opened(A), Add(1, (AIMessage(content=text),), call="add_ai_message", text=True), Read(1))
 
 
 def _as_batches(failing: Program) -> Iterator[Program]:
@@ -207,6 +249,12 @@ CHECKS = (
         ).map(_plain_course),
     ),
     Check(
+        clause="ORD-3",
+        name="add counts messages of every class that share an id",
+        cases=_alike_of_every_class,
+        controls=_with_ids_apart,
+    ),
+    Check(
         clause="ORD-4",
         name="add of an empty batch changes nothing",
         cases=_empty_batches,
@@ -225,6 +273,13 @@ CHECKS = (
         name="convenience calls make the right class of a text",
         lens=Lens(view="class"),
         cases=_convenience_calls,
+        controls=_as_batches,
+    ),
+    Check(
+        clause="ORD-6",
+        name="convenience calls keep all of what they are given",
+        lens=Lens(view="full"),
+        cases=_whole_messages_by_convenience,
         controls=_as_batches,
     ),
     Check(clause="ORD-7", name="read returns everything at every length", cases=_lengths, controls=_in_short),

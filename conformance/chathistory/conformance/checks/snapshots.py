@@ -7,11 +7,13 @@ from typing import get_args
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from chathistory.conformance._corpus import build, optional_fields
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import (
     Add,
     AddBack,
     Assign,
+    Clear,
     Edit,
     EditKind,
     Program,
@@ -21,6 +23,7 @@ from chathistory.conformance._program import (
 )
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, opened
+from chathistory.reference import MESSAGE_CLASSES
 
 _LIST_EDITS: tuple[EditKind, ...] = ("append", "pop", "reverse", "clear")
 _MESSAGE_EDITS: tuple[EditKind, ...] = ("content", "field", "nested", "deep")
@@ -89,6 +92,19 @@ def _arguments(_effort: Effort) -> Iterator[Program]:
     for call in ("add_message", "add_user_message"):
         yield program(opened(A), Add(1, (_deep_messages()[0],), call=call), Read(1))
     yield program(opened(A), Add(1, (AIMessage(content="m1"),), call="add_ai_message"), Read(1))
+    # With something in every field, since some stores take just one entry of one of them out.
+    for cls in MESSAGE_CLASSES:
+        fields = optional_fields(cls)
+        filled = [build(cls, **{name: values[n % len(values)] for name, values in fields.items()}) for n in range(2)]
+        yield program(opened(A), Add(1, (build(cls), *filled)), Read(1))
+    known = {
+        "parsed": {"a": 1},
+        "refusal": "m1",
+        "function_call": {"name": "f", "arguments": "{}"},
+        "lc": 1,
+        "id": "m1",
+    }
+    yield program(opened(A), Add(1, (AIMessage(content="m1", additional_kwargs=known),)), Read(1))
 
 
 def the_same(failing: Program) -> Iterator[Program]:
@@ -105,6 +121,11 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A, A), Add(1, numbered(2)), Read(2), Assign(2, numbered(1, first=3)), Read(1), Read(2))
     yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Assign(1, ()), Read(2), Read(1))
+    for new in (0, 1, 2, 3):
+        fresh = Assign(1, numbered(new, first=101))
+        yield program(opened(A), Add(1, numbered(2)), Clear(1), fresh, Read(1), fresh_read(2))
+        yield program(opened(A), Add(1, numbered(2)), fresh, Clear(1), Add(1, numbered(1, first=3)), Read(1))
+        yield program(opened(A), Add(1, numbered(2)), fresh, fresh, Read(1), Assign(1, numbered(2)), Read(1))
 
 
 def _doubled(_effort: Effort) -> Iterator[Program]:
