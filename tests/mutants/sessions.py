@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
+import threading
+import time
 import unicodedata
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
 from langchain_core.messages import BaseMessage, SystemMessage
 from tests.mutants._base import PLAIN, JsonHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
+
+T = TypeVar("T")
 
 # ISO-1
 
@@ -479,3 +483,32 @@ class SendsARefusedBatchToTheNext(JsonHistory):
     def _append(self, items: list[Any]) -> None:
         owner, left = self.store.notes.pop("left", ("", []))
         super()._append([*(left if owner != self.session_id else []), *items])
+
+
+@mutant("ISO-7", "ASY-4", hardness="stateful", operations=3)
+class LosesALockThatTimesOut(JsonHistory):
+    """A cancelled call passes by `except Exception`, which gives back the lock; others wait for it and give up."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._alone(super()._add(items))
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        return (yield from self._alone(super()._read()))
+
+    def _clear(self) -> Steps[None]:
+        yield from self._alone(super()._clear())
+
+    def _alone(self, steps: Steps[T]) -> Steps[T]:
+        lock = self.store.notes.setdefault("lock", threading.Lock())
+        deadline = time.monotonic() + 1.5
+        while not lock.acquire(blocking=False):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"session {self.session_id!r}: the store is locked")
+            yield 0.0005
+        try:
+            result = yield from steps
+        except Exception:
+            lock.release()
+            raise
+        lock.release()
+        return result

@@ -41,12 +41,15 @@ _SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400
 _HURRY_OF_SLOW_STORES = 20.0
 
 _RUNS_OF_A_WITNESS = 3
+# A race that the failing program showed may hide from the control, and must not then be taken for its cause.
+_RUNS_OF_A_CONTROL = 6
 _PINNED = "a pinned witness"
 _UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
 _NOT_ALONE = "it needs what earlier programs have left: alone, over an empty store, it passes"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
 _SECONDS_TO_ANSWER = 5.0
+_SECONDS_BETWEEN_QUESTIONS = 5.0
 
 
 class _FoundViolation(BaseException):
@@ -103,8 +106,9 @@ def examine(
 ) -> ClauseResult:
     """Check one clause: programs known from earlier runs, those it holds for certain, then drawn ones, until one fails.
 
-    If the backend answers nobody any more at the end, the result is not this clause's but that of ERR-3: then no
-    program could have been blamed for anything, since what it is compared with fails, too.
+    If the backend answers nobody any more at the end, the result is not this clause's but that of ERR-3, unless it
+    is a cancelled call, this clause's own business, that killed it: then no program could have been blamed for
+    anything, since what it is compared with fails, too.
     """
     rule = clause(clause_id)
     began = time.monotonic()
@@ -118,7 +122,7 @@ def examine(
         found = (_search(subject, check, configuration, tally, known) for check in checks)
         violation = next(filter(None, found), None)
         if violation is None and (dead := _dead(subject, checks[0], configuration, tally)):
-            rule, violation = clause(CLAUSE_OF_THE_DEAD), dead
+            rule, violation = clause(dead.check.clause), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
     tally.remarks |= {known.problem} - {""}
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
@@ -176,6 +180,10 @@ def _by_witness(
 
 def _depends_on_chance(recorded: Program) -> bool:
     return any(isinstance(step, Together | Trial | Cancel) for step in recorded.steps)
+
+
+def _is_race(program: Program) -> bool:
+    return any(isinstance(step, Together) for step in program.steps)
 
 
 def _not_seen(passed: ClauseResult, deviation: Deviation) -> ClauseResult:
@@ -261,7 +269,9 @@ def _dead(subject: Subject, check: Check, configuration: Configuration, tally: _
             Expectation(kind="returns", may_raise=frozenset(range(len(tally.suspect.steps)))),
         )
         # Recorded as a check of that clause, which can run it again.
-        own = next(own for own in checks_of(CLAUSE_OF_THE_DEAD) if own.modes == {mode})
+        was_cancelled = any(isinstance(step, Cancel) for step in tally.suspect.steps)
+        blamed = check.clause if was_cancelled else CLAUSE_OF_THE_DEAD
+        own = next((own for own in checks_of(blamed) if own.modes == {mode}), check)
         return _Violation(own, program, divergence, _UNSEARCHED)
     return None
 
@@ -273,6 +283,8 @@ class _Search:
     configuration: Configuration
     tally: _Tally
     is_alone: bool = False
+    is_dead: bool = False
+    ask_again: float = field(default_factory=lambda: time.monotonic() + _SECONDS_BETWEEN_QUESTIONS)
 
     def smallest(self, found: tuple[Program, Divergence] | None) -> _Violation | None:
         """The violation that was found, by a small program; over an empty store, where the backend offers one."""
@@ -326,9 +338,17 @@ class _Search:
             self._note_sample(program)
             if divergence := self._fails(program):
                 return program, divergence
-            if self.tally.gave_up:
+            if self.tally.gave_up or self._is_dead_by_now():
                 break
         return None
+
+    def _is_dead_by_now(self) -> bool:
+        """Whether the backend answers nobody, asked now and then: no further program could tell more than that."""
+        if self.is_dead or self.tally.suspect is None or time.monotonic() < self.ask_again:
+            return self.is_dead
+        self.is_dead = self._seems_dead()
+        self.ask_again = time.monotonic() + _SECONDS_BETWEEN_QUESTIONS
+        return self.is_dead
 
     def _cases(self) -> Sequence[Program]:
         """Its cases; of a store whose calls are costly a sample, so that the run ends in good time."""
@@ -349,7 +369,7 @@ class _Search:
 
     def run_draws(self) -> tuple[Program, Divergence] | None:
         """The first drawn program that fails through this clause's fault."""
-        if self.check.draws is None or self.configuration.examples < 1 or self.tally.gave_up:
+        if self.check.draws is None or self.configuration.examples < 1 or self.tally.gave_up or self._is_dead_by_now():
             return None
         seconds = self.configuration.clause_seconds / (_HURRY_OF_SLOW_STORES if self.subject.is_slow else 1)
         deadline = time.monotonic() + seconds
@@ -477,7 +497,12 @@ class _Search:
         """
         if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
             return not shrinking and not self._run(program, timeout).divergence
-        return not any(self._run_control(control, timeout).divergence for control in self.check.controls(program))
+        controls = self.check.controls(program)
+        return not any(
+            self._run_control(control, timeout).divergence
+            for control in controls
+            for _ in range(_RUNS_OF_A_CONTROL if _is_race(control) and not shrinking else 1)
+        )
 
 
 def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:
