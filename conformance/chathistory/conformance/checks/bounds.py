@@ -71,7 +71,8 @@ def _expired(_effort: Effort) -> Iterator[Program]:
     apart = [Open(1, A, ttl=TTL), Open(2, B, ttl=TTL)]
     yield program(apart, Add(1, numbered(1)), Wait(_PAST), Add(2, numbered(1, first=2)), Read(1), Read(2))
     shortest = [Open(1, A, ttl=1.0)]
-    yield program(shortest, Add(1, numbered(2)), Read(1), Wait(0.5), Read(1), Wait(2.0), Read(1), fresh_read(2))
+    yield program(shortest, Add(1, numbered(2)), Wait(0.5), Read(1))
+    yield program(shortest, Add(1, numbered(2)), Read(1), Wait(2.5), Read(1), fresh_read(2))
 
 
 def _expired_at_once(backend: Backend) -> Iterator[Program]:
@@ -80,8 +81,9 @@ def _expired_at_once(backend: Backend) -> Iterator[Program]:
         return
     for ttl in (1.0, TTL):
         for before, after in ((ttl - 0.5, 1.75), (ttl - 0.25, 1.5)):
-            steps: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(2)), Wait(before), Read(1), Wait(after), Read(1)]
-            yield program(steps, fresh_read(2))
+            steps: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(2)), Read(1)]
+            yield program(steps, Wait(before), Read(1))
+            yield program(steps, Wait(before + after), Read(1), fresh_read(2))
 
 
 def _renewed(_effort: Effort) -> Iterator[Program]:
