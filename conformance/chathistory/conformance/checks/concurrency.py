@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
+
+from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance._together import CANCEL
+from chathistory.conformance._together import CANCEL, REFUSE
 from chathistory.conformance.checks._check import A, Check, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
@@ -84,6 +87,30 @@ def without_cancels(failing: Program) -> Iterator[Program]:
             yield program(replace(step, workers=workers))
 
 
+def refused_alone(failing: Program) -> Iterator[Program]:
+    """The same work without what may be refused, and that alone: what becomes of it is ERR-2's business."""
+    for step in failing.steps:
+        if isinstance(step, Together):
+            mode: Mode = "async" if step.how == "tasks" else "sync"
+            good = tuple(tuple(call for call in worker if not _may_be_refused(call)) for worker in step.workers)
+            if any(good):
+                yield program(replace(step, workers=tuple(filter(None, good))))
+            refused = HumanMessage(content="m9", additional_kwargs={"value": math.nan})
+            adds = [
+                step
+                for first in (1, 4, 7)
+                for step in (
+                    Add(1, numbered(1, first=first), mode=mode),
+                    Add(1, (*numbered(1, first=first + 10), refused), mode=mode),
+                )
+            ]
+            yield program(Open(1, A), adds, Add(1, numbered(2, first=20), mode=mode), Read(1, mode))
+
+
+def _may_be_refused(call: int | str) -> bool:
+    return isinstance(call, str) and call.startswith(REFUSE)
+
+
 def _uncancelled(call: int | str) -> int | str:
     return int(call.removeprefix(CANCEL)) if isinstance(call, str) and call.startswith(CANCEL) else call
 
@@ -147,6 +174,11 @@ _CLEARERS = (
 _CANCELLERS = (
     ((1, "cancel 3", 1, "cancel 2", "cancel 5", 1), (2, "read", 1, 2, "read", 1), ("cancel 1", 1, "read", 1, "read")),
 )
+_REFUSERS = (
+    (_ADDING, _ADDING, ("refuse 2", "refuse 1", 1) * 4),
+    (_BOTH, ("refuse 3", "read") * 6, ("refuse 1", 2) * 5),
+)
+_ONE_PROCESS: tuple[How, ...] = ("threads", "tasks")
 _OPENERS = (((1, "read"),) * 8,)
 
 CHECKS = (
@@ -161,6 +193,14 @@ CHECKS = (
         "tasks",
         _CANCELLERS,
         controls=without_cancels,
+    ),
+    *(
+        _check("ATM-1", "a refused add undoes nothing", "lost", how, _REFUSERS, controls=refused_alone)
+        for how in _ONE_PROCESS
+    ),
+    *(
+        _check("ERR-3", "adds beside refused ones return", "errors", how, _REFUSERS, controls=refused_alone)
+        for how in _ONE_PROCESS
     ),
     _check("ASY-5", "concurrent tasks may share a handle", "works", "tasks", _ADDERS_AND_READERS),
     _check("CON-1", "no acknowledged message is lost", "lost", "threads", _ADDERS),
