@@ -8,12 +8,14 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 
+from chathistory.conformance import plugin
 from chathistory.conformance._cli import run
 from chathistory.conformance._files import schema
 from chathistory.conformance._pytest import BrokenClauseWarning
@@ -455,6 +457,20 @@ def test_hostile_contents_reach_the_report_through_workers(project: pytest.Pytes
 def test_a_wrong_option_is_a_usage_error(project: pytest.Pytester, option: str) -> None:
     """Options are checked before anything runs."""
     assert run_tests(project, GOOD, option).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_process_of_xdist_begins_with_what_takes_long(project: pytest.Pytester) -> None:
+    """Class by class, since each opens its backend; other tests stay where they are; alone nothing changes."""
+    project.makepyfile(test_mine=f"{HEAD}{GOOD}{FORGETFUL}\ndef test_of_mine():\n    pass\n")
+    items, _ = project.inline_genitems(*USE_PLUGIN)
+    names = [item.name for item in items]
+    alone, worker = list(items), list(items)
+    plugin.pytest_collection_modifyitems(SimpleNamespace(), alone)  # type: ignore[arg-type]
+    plugin.pytest_collection_modifyitems(SimpleNamespace(workerinput={}), worker)  # type: ignore[arg-type]
+    assert [item.name for item in alone] == names
+    assert [item.parent for item in worker] == [item.parent for item in items]
+    assert worker[0].name == worker[len(CLAUSES)].name == "test_clause[DUR-2]"
+    assert sorted(item.nodeid for item in worker) == sorted(item.nodeid for item in items)
 
 
 # Fixtures, and manners.

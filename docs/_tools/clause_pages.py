@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from docs._tools.matrix_pages import anchor, code
-from docs._tools.mends import violations
+from docs._tools.mends import load_mends, violations
 from docs._tools.published import DOCS, PEERS, Publication, head
 
 from chathistory.reference import CLAUSES, FAMILIES, PROFILES, Clause, Family
@@ -95,8 +95,12 @@ def clause_pages() -> tuple[Page, ...]:
 @cache
 def _broken_by() -> Mapping[str, tuple[str, ...]]:
     """The peers that break each clause, by the published reports."""
-    reports = Publication().reports()
-    found = {target: {result.id for result in violations(reports[target])} for target in PEERS if target in reports}
+    reports, peers = Publication().reports(), load_mends()
+    found = {
+        target: {result.id for result in violations(reports[target])} - set(peers[target].repeated)
+        for target in PEERS
+        if target in reports
+    }
     return {each.id: tuple(target for target in found if each.id in found[target]) for each in CLAUSES}
 
 

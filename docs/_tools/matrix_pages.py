@@ -191,7 +191,7 @@ def peers_text(reports: Mapping[str, Report], peers: Mapping[str, Peer], scripts
         head("peers"),
         "| peer | claims | verdict | breaks (SHOULD in brackets) |",
         "|---|---|---|---|",
-        *(_peer_row(target, report) for target, report in checked.items()),
+        *(_peer_row(target, report, peers[target]) for target, report in checked.items()),
         "",
     ]
     for target, report in checked.items():
@@ -199,9 +199,10 @@ def peers_text(reports: Mapping[str, Report], peers: Mapping[str, Peer], scripts
     return "\n".join(lines)
 
 
-def _peer_row(target: str, report: Report) -> str:
-    broken = ", ".join(each.id for each in report.with_outcome("failed", "stale", "declared"))
-    should = ", ".join(each.id for each in report.with_outcome("warned"))
+def _peer_row(target: str, report: Report, peer: Peer) -> str:
+    own = [result for result in violations(report) if result.id not in peer.repeated]
+    broken = ", ".join(each.id for each in own if each.outcome != "warned")
+    should = ", ".join(each.id for each in own if each.outcome == "warned")
     all_of_them = f"{broken} ({should})" if should else broken
     return f"| [`{target}`](#{anchor(target)}) | {', '.join(report.claims)} | {report.verdict} | {all_of_them} |"
 
@@ -275,7 +276,7 @@ def _observed(found: Counterexample) -> str:
     observed = found.observed.strip()
     if "\n" in observed or observed.casefold() in found.explanation.casefold() or found.timeline_svg:
         return ""
-    return f" Observed: {escaped(one_line(observed, _LONGEST_SENTENCE))}."
+    return f" Observed: {escaped(one_line(observed, _LONGEST_SENTENCE)).removesuffix('.')}."
 
 
 def code(text: str) -> str:

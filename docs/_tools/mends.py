@@ -57,13 +57,13 @@ class Again:
 
     Attributes:
         clauses: their ids.
-        of: the clause whose fault it is, and whose mend mends it.
         why: how the one shows as the other.
+        of: the clause whose fault it is, and whose mend mends it; empty if the fault is not the peer's.
     """
 
     clauses: tuple[str, ...]
-    of: str
     why: str
+    of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +89,12 @@ class Peer:
     @property
     def explained(self) -> tuple[str, ...]:
         """The clauses of which something is known."""
-        return tuple(clause_id for each in (*self.broken, *self.again) for clause_id in each.clauses)
+        return (*(name for each in self.broken for name in each.clauses), *self.repeated)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """The clauses that are named for another fault."""
+        return tuple(name for each in self.again for name in each.clauses)
 
 
 def load_mends(path: Path = MENDS) -> dict[str, Peer]:
@@ -108,18 +113,23 @@ def load_mends(path: Path = MENDS) -> dict[str, Peer]:
 
 def _peer(entry: Mapping[str, Any]) -> Peer:
     broken = tuple(_broken(entry["name"], each) for each in entry.get("broken", ()))
-    again = tuple(Again(**{**each, "clauses": tuple(each["clauses"])}) for each in entry.get("again", ()))
+    again = tuple(Again(**{**each, "clauses": _ids(each)}) for each in entry.get("again", ()))
     peer = Peer(**{**entry, "broken": broken, "again": again})
     if twice := sorted({clause_id for clause_id in peer.explained if peer.explained.count(clause_id) > 1}):
         raise MendsError(f"{peer.name}: {', '.join(twice)} is explained twice")
     for each in again:
-        if not any(each.of in other.clauses for other in broken):
+        if each.of and not any(each.of in other.clauses for other in broken):
             raise MendsError(f"{peer.name}: {each.of} is not explained, so nothing can be {each.of} again")
     return peer
 
 
+def _ids(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The clauses of an entry, which exist."""
+    return tuple(clause(name).id for name in entry["clauses"])
+
+
 def _broken(peer: str, entry: Mapping[str, Any]) -> Broken:
-    broken = Broken(**{**entry, "clauses": tuple(clause(name).id for name in entry["clauses"])})
+    broken = Broken(**{**entry, "clauses": _ids(entry)})
     if not broken.wrong.strip() or not broken.mend.strip():
         raise MendsError(f"{peer}: {', '.join(broken.clauses)} needs to say what is wrong and what would mend it")
     steady = [name for name in broken.clauses if not _is_chancy(name)]

@@ -33,7 +33,7 @@ class WritesEverythingBackIn20Ms(WritesEverythingBack):
     window = 0.02
 
 
-@mutant("CON-1", "CON-3", hardness="timing")
+@mutant("CON-1", "CON-3", "ASY-5", hardness="timing")
 class LocksEachHandleForItself(JsonHistory):
     """The lock belongs to the handle, so it protects the handle from itself only."""
 
@@ -68,7 +68,7 @@ class KeepsACallOnTheHandle(JsonHistory):
         yield from super()._add(list(self._about_to_write))
 
 
-@mutant("CON-1", "ASY-5", "CON-3", hardness="timing")
+@mutant("CON-1", "ASY-5", "CON-3", "ATM-2", hardness="timing")
 class OverwritesANumber(RecordHistory):
     """MAX(number) + 1, and a put that doesn't mind what is there."""
 
@@ -124,7 +124,7 @@ class KeepsSessionsPerThread(JsonHistory):
 # CON-2 and CON-3
 
 
-@mutant("CON-2", "CON-3", "CON-4", hardness="timing")
+@mutant("CON-2", "CON-3", "CON-4", "ASY-5", hardness="timing")
 class TakesTheTimeFromTwoClocks(Contended):
     """Messages are sorted by time; under load a second server stamps them, and it is 5 ms behind."""
 
@@ -139,7 +139,7 @@ class TakesTheTimeFromTwoClocks(Contended):
         return super()._load(item[1])
 
 
-@mutant("CON-2", "CON-3", "CON-4", hardness="timing")
+@mutant("CON-2", "CON-3", "CON-4", "ATM-2", hardness="timing")
 class StepsInFront(Contended):
     """Under load a batch is put before the last one, whose place was reserved and not yet known."""
 
@@ -168,7 +168,7 @@ class ShowsLateCommitsInFront(RecordHistory):
         self._records().update(enumerate(items, first))
 
 
-@mutant("CON-3", "CON-4", "ATM-3", hardness="timing")
+@mutant("CON-3", "CON-4", "ATM-3", "ASY-4", hardness="timing")
 class RewritesInTheOpen(OneWriter):
     """Writers wait for one another; each deletes the session and writes it anew, and readers may look."""
 
@@ -207,7 +207,7 @@ class UndoesAConcurrentClear(OneWriter):
             self._erase()
 
 
-@mutant("CON-4", "CON-3", "CON-1", "ISO-3", hardness="timing")
+@mutant("CON-4", "CON-3", "CON-1", "ISO-3", "ASY-5", hardness="timing")
 class FillsItsCacheTooLate(JsonHistory):
     """A reader fills the shared cache after a writer has emptied it."""
 

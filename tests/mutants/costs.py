@@ -52,7 +52,7 @@ class ReadsPagesOf50(NetworkHistory):
         return texts
 
 
-@network_mutant("COST-2", hardness="stateful", operations=2)
+@network_mutant("COST-2", "CON-4", hardness="stateful", operations=2)
 class ReadsOneByOne(NetworkHistory):
     """Reads the number of messages, then each by itself, and again if that number has changed."""
 

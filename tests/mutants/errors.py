@@ -224,20 +224,6 @@ class SendsLeftoversAlong(JsonHistory):
         return items
 
 
-@mutant("ERR-3", hardness="stateful", operations=2)
-class DiesOfARefusal(JsonHistory):
-    """One connection for all handles, left in a failed transaction by the first refusal, and never rolled back."""
-
-    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
-        self.store.notes["failed"] = True
-        super()._refuse(kind, cause)
-
-    def _transaction(self) -> Any:
-        if self.store.notes.get("failed"):
-            raise RuntimeError(f"session {self.session_id!r}: current transaction is aborted")
-        return super()._transaction()
-
-
 @mutant("ERR-3", "ISO-7", "CON-1", "CON-2", "CON-4", "ORD-7", hardness="stateful", operations=301)
 class DiesOfUse(JsonHistory):
     """Handles take a connection and never give it back: after 300 operations the pool is empty for good."""

@@ -98,7 +98,7 @@ class ExpiresEachMessageForItself(JsonHistory):
         return [item for item in super()._items() if self.store.now < deadlines.get(id(item), float("inf"))]
 
 
-@mutant("EXP-2", hardness="stateful", operations=3)
+@mutant("EXP-2", "EXP-1", hardness="stateful", operations=3)
 class RenewsByLongBatchesOnly(JsonHistory):
     """The path of a single message, which came later, doesn't renew."""
 

@@ -80,7 +80,7 @@ class SharesWhatIsDeep(CorrectHistory):
         return message
 
 
-@mutant("SNP-2", "SNP-1", hardness="stateful", operations=2)
+@mutant("SNP-2", "SNP-1", hardness="stateful", operations=3)
 class CachesDecodedMessages(JsonHistory):
     """Decoding is slow, so decoded messages are kept, and put into a new list each time."""
 

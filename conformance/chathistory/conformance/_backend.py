@@ -93,7 +93,8 @@ class Limits:
 
     Attributes:
         error: what the refusal raises, a type or several.
-        message_bytes: the largest text of one message that is kept, in bytes of UTF-8; None is no limit.
+        message_bytes: the largest text of one message that is kept, whatever its class and its characters, in bytes
+            of UTF-8; None is no limit. A store that counts its own encoding, too, declares what fits at the worst.
         session_id_bytes: the longest session id that works, in bytes of UTF-8; None is no limit.
 
     Raises:
@@ -162,7 +163,7 @@ class Backend:
             what earlier programs have left; to be given where that takes milliseconds.
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
         costly: each call takes so long (an emulator, a service far away) that quick and full runs hold a sample of
-            the programs they would hold otherwise, and say so. A store whose adds are seen to take 20 ms or
+            the programs they would hold otherwise, and say so. A store whose adds are seen to take 30 ms or
             more is taken for one.
         versions: of the libraries and servers behind it, for the report.
         import_path: `module:attribute` or `file.py:attribute` under which a script or another process can

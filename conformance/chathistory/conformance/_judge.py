@@ -773,8 +773,10 @@ class _Judge:
         self.judged += 1
         if twin is not None and twin.outcome == "raised":
             return self._wrong_parity(observation)
-        expected = twin.value if twin is not None and isinstance(twin.value, list) else []
-        if isinstance(observation.value, list) and all_equal("full", expected, observation.value):
+        observed, expected = copy_of(observation.value), copy_of(twin.value) if twin is not None else []
+        if not isinstance(expected, list):
+            raise _StopJudging  # what is no list in either mode is another clause's business
+        if isinstance(observed, list) and all_equal("full", expected, observed):
             return None
         return self._wrong_read(observation, [tuple(expected)], observation.value, view="full")
 

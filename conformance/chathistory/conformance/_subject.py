@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import itertools
+import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -19,9 +20,9 @@ from chathistory.conformance._program import Mode, new_token
 from chathistory.conformance._text import error_line
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 
-_ADDS = 3
-SLOW = 0.02
-"""Seconds from which on an add counts as slow: more than any server on this machine takes, however busy it is."""
+_ADDS = 12
+SLOW = 0.03
+"""Seconds from which on an add counts as slow: more than the quickest of a dozen takes where the store is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,7 @@ def _answers(history: BaseChatMessageHistory) -> float | None:
         _ = history.messages
     except NotImplementedError:
         return None
-    times = [time.monotonic()]
-    for _ in range(_ADDS):
-        history.add_messages([HumanMessage(content="smoke")])
-        times.append(time.monotonic())
-    return _shortest(times)
+    return _shortest(lambda: history.add_messages([HumanMessage(content="smoke")]))
 
 
 def _answer_async(history: BaseChatMessageHistory) -> float:
@@ -112,15 +109,18 @@ def _answer_async(history: BaseChatMessageHistory) -> float:
     try:
         loop.run(history.aadd_messages([HumanMessage(content="smoke")]))
         loop.run(history.aget_messages())
-        times = [time.monotonic()]
-        for _ in range(_ADDS):
-            loop.run(history.aadd_messages([HumanMessage(content="smoke")]))
-            times.append(time.monotonic())
+        return _shortest(lambda: loop.run(history.aadd_messages([HumanMessage(content="smoke")])))
     finally:
         loop.renew()
-    return _shortest(times)
 
 
-def _shortest(times: list[float]) -> float:
-    """The shortest of the times between these moments: a busy machine only makes the others longer."""
-    return min(after - before for before, after in itertools.pairwise(times))
+def _shortest(add: Callable[[], object]) -> float:
+    """The least seconds an add takes: a busy machine only makes the others longer, and is given several tries."""
+    least = math.inf
+    for _ in range(_ADDS):
+        began = time.monotonic()
+        add()
+        least = min(least, time.monotonic() - began)
+        if least < SLOW:
+            break
+    return least

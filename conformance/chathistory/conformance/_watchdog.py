@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SWALLOWERS = frozenset({"__del__", "_remove"})
-"""Finalizers, and the callback of a WeakSet: what is raised in them is lost, and printed."""
+_SWALLOWERS = frozenset({"__del__", "_remove", "gc_callback"})
+"""Finalizers, and callbacks of a WeakSet and of hypothesis: what is raised in them is lost, and printed."""
 
 
 class OperationHungError(BaseException):

@@ -112,9 +112,9 @@ def _as_long_as_declared(backend: Backend) -> Iterator[Program]:
 
 
 def _longer_than_declared(backend: Backend) -> Iterator[Program]:
-    """Two ids of one byte too many that agree in all that fits, and the id that is just this."""
+    """Two ids of one byte too many, which agree in all that fits, beside an ordinary one."""
     limit = _session_id_bytes(backend)
-    yield _told_apart([padded(limit), padded(limit + 1, end="a"), padded(limit + 1, end="b")])
+    yield _told_apart([A, padded(limit + 1, end="a"), padded(limit + 1, end="b")])
 
 
 def _told_apart(ids: list[str]) -> Program:

@@ -13,6 +13,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -109,7 +110,8 @@ class _Crew(Generic[Task, Result]):
         process = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(self._function, task, folder, theirs), daemon=True
         )
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         self.running.append(_Running(task, folder, process, ours, time.monotonic() + self._seconds))
 
@@ -135,6 +137,22 @@ class _Crew(Generic[Task, Result]):
         self.running.clear()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep an interrupt back for a moment, and for good from processes that are started in it.
+
+    It is for whoever started them, who kills them then; in a process that is just starting it makes noise.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end(one: _Running[Any]) -> None:
     one.process.kill()
     one.process.join(_SECONDS_TO_END)
@@ -154,7 +172,6 @@ def _work(function: Callable[[Any], Any], task: Any, folder: str, answer: Connec
 
     Temporary files go to a folder that is removed with the process, which has no time to tidy up.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for whoever started us, and kills us then
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)

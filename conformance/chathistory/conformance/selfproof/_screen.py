@@ -48,7 +48,7 @@ class SelfproofScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._stop()
 
     def note(self, line: Line) -> None:
         """Move the bar on."""
@@ -56,10 +56,14 @@ class SelfproofScreen:
 
     def conclude(self, lines: Iterable[Line], verdict: str) -> None:
         """The table, and the verdict below it."""
-        self._bar.stop()
+        self._stop()
         if not self._quiet:
             self._screen.show(Group(*map(_block, lines), Text()))
         self._screen.say(verdict)
+
+    def _stop(self) -> None:
+        if self._shown:  # a bar that was never shown would leave an empty line
+            self._bar.stop()
 
 
 def verdict_line(lines: Iterable[Line], word: str, seconds: float) -> str:

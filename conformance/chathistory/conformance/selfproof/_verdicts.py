@@ -103,7 +103,7 @@ def run(job: Job) -> Verdict:
     """Do a job, in this process."""
     logging.disable(logging.CRITICAL)
     subject = find(job.name, job.catalogue)
-    watch = _Watch(stop=job.extent != "whole")
+    watch = Watch(stop=job.extent != "whole")
     try:
         check(subject.make(), clauses=job.clauses, configuration=job.configuration, listener=watch)
     except _EnoughError:
@@ -119,8 +119,8 @@ class _EnoughError(Exception):
     """Ends a run that has found what it was to find."""
 
 
-class _Watch:
-    """Listens to a run, and ends it at the first violation if it is to."""
+class Watch:
+    """Listens to a run, and ends it at the first violation if it is to stop there."""
 
     def __init__(self, *, stop: bool) -> None:
         self._stop = stop
@@ -129,6 +129,7 @@ class _Watch:
         self._undecided: list[str] = []
 
     def __call__(self, event: Event) -> None:
+        """Note what a clause came to."""
         if isinstance(event, ClauseFinished):
             self._note(event.result)
 
@@ -144,6 +145,7 @@ class _Watch:
         return round(time.monotonic() - self._began, 3)
 
     def verdict(self, name: str, error: str = "") -> Verdict:
+        """What came of the run so far."""
         return Verdict(
             name=name,
             violations=tuple(self._violations),

@@ -1,0 +1,106 @@
+"""ISO-7: Sessions that share a client, connection, pool or file stay independent: a refused,
+failed or cancelled operation on one never undoes, delays for good, or makes fail an operation
+on another.
+
+peer:postgres: The call raised InFailedSqlTransaction.
+
+Run it:  python THIS_FILE.py [TARGET]
+
+TARGET is module:attribute or path/to/file.py:attribute: a get_session_history(session_id), an object
+that has one, or a function that yields either. The script needs langchain-core and nothing else.
+It prints STILL FAILING and exits with 1 while the violation is there, else FIXED, and exits with 0.
+"""
+
+import contextlib
+import importlib.util
+import inspect
+import operator
+import os
+import sys
+import threading
+import uuid
+import warnings
+
+from langchain_core.messages import HumanMessage
+
+TARGET = sys.argv[1] if len(sys.argv) > 1 else "chathistory.adapters.peers.postgres:postgres"
+
+
+@contextlib.contextmanager
+def opened(target):
+    """Open what `module:attribute` or `file.py:attribute` names, and close it at the end."""
+    sys.path.insert(0, "")
+    warnings.simplefilter("ignore")
+    place, _, attribute = target.rpartition(":")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("target", place)
+        sys.modules["target"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    warnings.simplefilter("ignore")  # some imports turn warnings on again
+    found = operator.attrgetter(attribute)(module)
+    if inspect.isgeneratorfunction(inspect.unwrap(found)):
+        backends = inspect.unwrap(found)()
+        try:
+            yield next(backends)
+        finally:
+            next(backends, None)
+    elif inspect.isfunction(found) and not inspect.signature(found).parameters:
+        yield found()
+    else:
+        yield found
+
+
+def settled(why):
+    """The end, where the violation can no longer show."""
+    print(f"FIXED: {why}")
+    sys.exit(0)
+
+
+def give_up():
+    """What happens when the call does not come back."""
+    print("STILL FAILING: no answer in time", flush=True)
+    os._exit(1)
+
+
+def short(value):
+    """A value as text, cut when it is long."""
+    text = ascii(value)
+    count = f"{len(value)} in all: " if isinstance(value, list) else ""
+    return count + (text if len(text) <= 1000 else f"{text[:1000]}... {len(text)} characters")
+
+
+# Session ids of their own in every run.
+run = "t" + uuid.uuid4().hex[:19]
+
+watchdog = threading.Timer(60, give_up)
+watchdog.daemon = True
+watchdog.start()
+
+with opened(TARGET) as backend:
+    get_session_history = getattr(backend, "get_session_history", backend)
+    h1 = get_session_history(f"{run}-a")
+    h2 = get_session_history(f"{run}-b")
+
+    try:
+        h2.add_messages([HumanMessage("bad", additional_kwargs={"value": float("nan")})])
+    except Exception:
+        pass  # a refusal is allowed here
+    else:
+        settled("this is no longer refused")
+
+    # Step 4, at which the violation showed.
+    try:
+        read_of_h1 = h1.messages
+        observed = "it returned"
+    except Exception as error:
+        observed = error
+
+if observed == "it returned":
+    print("FIXED: ISO-7 at step 4")
+else:
+    print("STILL FAILING: ISO-7 at step 4")
+    print("  expected:", "it returned")
+    print("  observed:", short(observed))
+    sys.exit(1)

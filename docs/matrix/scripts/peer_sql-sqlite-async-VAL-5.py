@@ -1,0 +1,183 @@
+"""VAL-5: Text survives exactly: any Unicode scalar, NUL, CRLF and trailing space, without
+normalisation; lone surrogates are stored exactly or refused with an error and nothing stored.
+
+peer:sql-sqlite-async: [28].content is "a😀b", not "a\\ud83d\\ude00b".
+
+Run it:  python THIS_FILE.py [TARGET]
+
+TARGET is module:attribute or path/to/file.py:attribute: a get_session_history(session_id), an object
+that has one, or a function that yields either. The script needs langchain-core and nothing else.
+It prints STILL FAILING and exits with 1 while the violation is there, else FIXED, and exits with 0.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import inspect
+import operator
+import sys
+import uuid
+import warnings
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+TARGET = sys.argv[1] if len(sys.argv) > 1 else "chathistory.adapters.peers.backends:sql_sqlite_async"
+
+
+@contextlib.contextmanager
+def opened(target):
+    """Open what `module:attribute` or `file.py:attribute` names, and close it at the end."""
+    sys.path.insert(0, "")
+    warnings.simplefilter("ignore")
+    place, _, attribute = target.rpartition(":")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("target", place)
+        sys.modules["target"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    warnings.simplefilter("ignore")  # some imports turn warnings on again
+    found = operator.attrgetter(attribute)(module)
+    if inspect.isgeneratorfunction(inspect.unwrap(found)):
+        backends = inspect.unwrap(found)()
+        try:
+            yield next(backends)
+        finally:
+            next(backends, None)
+    elif inspect.isfunction(found) and not inspect.signature(found).parameters:
+        yield found()
+    else:
+        yield found
+
+
+def fields(message):
+    """All fields of a message by name."""
+    return {**message.__dict__, **(message.__pydantic_extra__ or {})}
+
+
+def same(a, b):
+    """Whether two values are equal type for type: 1, 1.0 and True differ, a list is not a tuple."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, BaseMessage):
+        return same(fields(a), fields(b))
+    if isinstance(a, dict):
+        there = {(type(key), key): value for key, value in b.items()}
+        return len(a) == len(b) and all(
+            (type(key), key) in there and same(value, there[type(key), key])
+            for key, value in a.items()
+        )
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b) if isinstance(a, float) else a == b
+
+
+def settled(why):
+    """The end, where the violation can no longer show."""
+    print(f"FIXED: {why}")
+    sys.exit(0)
+
+
+def short(value):
+    """A value as text, cut when it is long."""
+    text = ascii(value)
+    count = f"{len(value)} in all: " if isinstance(value, list) else ""
+    return count + (text if len(text) <= 1000 else f"{text[:1000]}... {len(text)} characters")
+
+
+# Session ids of their own in every run.
+run = "t" + uuid.uuid4().hex[:19]
+
+with opened(TARGET) as backend:
+    get_session_history = getattr(backend, "get_session_history", backend)
+    loop = asyncio.new_event_loop()
+    h1 = get_session_history(f"{run}-a")
+
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage(" ")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a  ")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("  a")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\na")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\n")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\r\nb\r\n")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\rb")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ta\tb\t")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("é")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("e\u0301")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\xe9e\u0301")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ufb01 \uff11 \xbd \u212b")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("Ã©")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("😀")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("👨\u200d👩\u200d👧\u200d👦")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("🇫🇷🇯🇵")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("👍🏽 ❤️")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("שלום مرحبا")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\u202eb\u202cc\u2066d\u2069")]))
+    loop.run_until_complete(
+        h1.aadd_messages(
+            [
+                HumanMessage(
+                    "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
+                ),
+            ],
+        ),
+    )
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\u200bb\u2060c\xadd")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ufffe\uffff\ufdd0b")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ue000\U000f0000")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("�")]))
+    loop.run_until_complete(h1.aadd_messages([HumanMessage("\U0010ffff")]))
+    try:
+        loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ud83d")]))
+        loop.run_until_complete(h1.aadd_messages([HumanMessage("\ude00b")]))
+        loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ud83d\ude00b")]))
+    except Exception:
+        settled("this is refused now, as it may be")
+
+    # Step 31, at which the violation showed.
+    try:
+        observed = list(loop.run_until_complete(h1.aget_messages()))
+    except Exception as error:
+        observed = error
+    loop.close()
+
+expected = [
+    HumanMessage(""),
+    HumanMessage(" "),
+    HumanMessage("a  "),
+    HumanMessage("  a"),
+    HumanMessage("\na"),
+    HumanMessage("a\n"),
+    HumanMessage("a\r\nb\r\n"),
+    HumanMessage("a\rb"),
+    HumanMessage("\ta\tb\t"),
+    HumanMessage("é"),
+    HumanMessage("e\u0301"),
+    HumanMessage("\xe9e\u0301"),
+    HumanMessage("\ufb01 \uff11 \xbd \u212b"),
+    HumanMessage("Ã©"),
+    HumanMessage("😀"),
+    HumanMessage("👨\u200d👩\u200d👧\u200d👦"),
+    HumanMessage("🇫🇷🇯🇵"),
+    HumanMessage("👍🏽 ❤️"),
+    HumanMessage("שלום مرحبا"),
+    HumanMessage("a\u202eb\u202cc\u2066d\u2069"),
+    HumanMessage(
+        "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
+    ),
+    HumanMessage("a\u200bb\u2060c\xadd"),
+    HumanMessage("a\ufffe\uffff\ufdd0b"),
+    HumanMessage("\ue000\U000f0000"),
+    HumanMessage("�"),
+    HumanMessage("\U0010ffff"),
+    HumanMessage("a\ud83d"),
+    HumanMessage("\ude00b"),
+    HumanMessage("a\ud83d\ude00b"),
+]
+if same(observed, expected):
+    print("FIXED: VAL-5 at step 31")
+else:
+    print("STILL FAILING: VAL-5 at step 31")
+    print("  expected:", short(expected))
+    print("  observed:", short(observed))
+    sys.exit(1)
