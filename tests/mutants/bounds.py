@@ -116,3 +116,26 @@ class ForgetsTheBoundAfterAClear(JsonHistory):
 
     def _trimmed(self, items: list[Any]) -> list[Any]:
         return items if ("cleared", self._key()) in self.store.notes else super()._trimmed(items)
+
+
+@mutant("BND-1", hardness="data", operations=3)
+class HidesWhatItShouldTrim(JsonHistory):
+    """The bound is a LIMIT of the query; the store keeps everything, and shows it to whoever asks for more."""
+
+    def _trimmed(self, items: list[Any]) -> list[Any]:
+        return items
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return super()._trimmed(items)
+
+
+@mutant("BND-1", "SNP-5", hardness="data", operations=2)
+class LeavesAnAssignmentUntrimmed(JsonHistory):
+    """Adds trim; the setter writes the list as it is."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        size, self.history_size = self.history_size, None
+        try:
+            yield from super()._replace(items)
+        finally:
+            self.history_size = size

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from langchain_core.messages import BaseMessage, FunctionMessage, HumanMessage
-from tests.mutants._base import PASSWORD, JsonHistory, Steps
+from tests.mutants._base import PASSWORD, PLAIN, JsonHistory, Steps
 from tests.mutants._planted import mutant
+from typing_extensions import override
 
 # ERR-1
 
@@ -269,3 +270,52 @@ class NamesTheSessionOfTheFirstError(JsonHistory):
     def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
         session_id = self.store.notes.setdefault("session of the error", self.session_id)
         raise kind(f"session {session_id!r}: {cause}")
+
+
+class _OneConnection(JsonHistory):
+    """All handles share a connection with one open transaction, which holds what was not committed yet.
+
+    `unsaved` holds the adds that have begun; a rollback forgets them all.
+    """
+
+    claims = PLAIN
+
+    @override
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._run(self._insert(messages))
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await self._arun(self._insert(messages))
+
+    def _insert(self, messages: Iterable[Any]) -> Steps[None]:
+        batch, unsaved = self._batch(messages), self.store.notes.setdefault("unsaved", set())
+        mine = object()
+        unsaved.add(mine)
+        yield 0.0004
+        try:
+            items = self._encode(batch)
+        except Exception:
+            unsaved.clear()
+            raise
+        if mine in unsaved:
+            unsaved.discard(mine)
+            yield from self._add(items)
+        else:
+            self._forgotten()
+
+    def _forgotten(self) -> None:
+        """What an add does that finds nothing left to commit."""
+
+
+@mutant("ATM-1", "CON-1", "ISO-7", "ASY-5", hardness="timing")
+class RollsBackEverybodysWork(_OneConnection):
+    """A refused add rolls back the connection that all share, and with it what others have not committed."""
+
+
+@mutant("ERR-3", "ISO-7", "ASY-5", hardness="timing")
+class FailsEverybodyBeside(_OneConnection):
+    """The same, and who has lost work is told so: by an error of a call that was good."""
+
+    def _forgotten(self) -> None:
+        raise RuntimeError(f"session {self.session_id!r}: the transaction was rolled back")

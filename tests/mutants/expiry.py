@@ -165,3 +165,16 @@ class ExpiresEverySessionOfTheStore(JsonHistory):
         if self.ttl is not None:
             self.store.notes["ttl"] = self.ttl
         self.ttl = self.store.notes.get("ttl")
+
+
+@mutant("EXP-3", "CLR-3", hardness="stateful", operations=4)
+class LeavesTheDeadlineAfterAClear(JsonHistory):
+    """The ttl is a record of its own, which clear does not know of: the next history dies by it."""
+
+    def _renew(self) -> None:
+        left = self.store.notes.get(("deadline", self._key()))
+        super()._renew()
+        if self.ttl is not None:
+            self.store.notes["deadline", self._key()] = self.store.deadlines[self._key()]
+        elif left is not None:
+            self.store.deadlines[self._key()] = left

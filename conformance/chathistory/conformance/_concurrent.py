@@ -22,7 +22,7 @@ from chathistory.conformance.linearizability import (
     writer_order_violations,
 )
 
-Aspect: TypeAlias = Literal["lost", "order", "prefix", "torn", "linearizable", "works", "cancelled"]
+Aspect: TypeAlias = Literal["lost", "order", "prefix", "torn", "linearizable", "works", "cancelled", "errors"]
 
 _SESSION = "session"
 
@@ -48,8 +48,8 @@ def judge_events(events: list[Event], aspect: Aspect) -> Finding | None:
     """What is wrong with what workers did together, as far as one clause is concerned."""
     if any(event.kind == "hung" for event in events):
         return Finding("Some of the calls did not return.")
-    raised = next((event for event in events if event.error is not None), None)
-    if raised is not None and aspect in ("works", "cancelled"):
+    raised = next((event for event in events if event.error is not None and not event.may_raise), None)
+    if raised is not None and aspect in ("works", "cancelled", "errors"):
         return Finding(
             f"{raised.kind} by worker {raised.worker} raised {type(raised.error).__name__}: {raised.error}, "
             "only because others were at work at the same time."
@@ -97,4 +97,5 @@ _JUDGES: dict[Aspect, Callable[[EventHistory], Finding | None]] = {
     "linearizable": _linearizable,
     "works": _works,
     "cancelled": _linearizable,
+    "errors": lambda _history: None,
 }

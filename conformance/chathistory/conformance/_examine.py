@@ -493,10 +493,12 @@ class _Search:
         """Whether a failing program fails by what this clause is about.
 
         It must fail when what the session holds at first is taken for its beginning, and its controls must
-        pass. A failure that doesn't come again at all is taken for one that depends on chance.
+        pass. A failure that doesn't come again at all is taken for one that depends on chance, or on what a
+        session with a fixed id held; its controls must pass as any other's.
         """
-        if self.check.baseline and not self._run(program, timeout, baseline=True).divergence:
-            return not shrinking and not self._run(program, timeout).divergence
+        comes_again = not self.check.baseline or bool(self._run(program, timeout, baseline=True).divergence)
+        if not comes_again and (shrinking or self._run(program, timeout).divergence):
+            return False
         controls = self.check.controls(program)
         return not any(
             self._run_control(control, timeout).divergence

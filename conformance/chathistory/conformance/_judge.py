@@ -76,6 +76,7 @@ _PROMISE_OF: dict[Aspect, str] = {
     "linearizable": "some order of the calls explains all that was read",
     "works": "every call succeeds, and every message is read at the end",
     "cancelled": "every call that is not cancelled succeeds, and some order of the calls explains all that was read",
+    "errors": "every call succeeds but those that may be refused",
 }
 
 Demand: TypeAlias = Literal["store", "store or refuse", "refuse"]

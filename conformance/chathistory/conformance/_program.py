@@ -152,7 +152,7 @@ class Together:
     Attributes:
         session: the session.
         workers: the calls of each, one after another: a number adds a batch of so many messages, "read" and
-            "clear" do what they say.
+            "clear" do what they say, "cancel 3" and "refuse 3" are explained at `run_together`.
         how: whether the workers are "threads", asyncio "tasks" or "processes", which share no handle.
         shared: whether all go through one handle, or each through its own.
         opens: whether each opens its handle only when all begin (CON-5).

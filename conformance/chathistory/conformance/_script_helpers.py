@@ -198,7 +198,7 @@ _ORDER = """\
 
 _WORKS = """\
     for event in events:
-        if event.error:
+        if event.error and not event.may_raise:
             return f"{event.kind} raised {event.error!r}"
 """
 
@@ -257,6 +257,7 @@ _SOURCE_OF_ASPECT = {
     "linearizable": _LINEARIZABLE,
     "works": _WORKS + _LOST + _ORDER,
     "cancelled": _WORKS + _LINEARIZABLE,
+    "errors": _WORKS,
 }
 
 _CREDENTIALS = r'CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")'

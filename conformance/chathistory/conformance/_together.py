@@ -21,6 +21,7 @@ from chathistory.conformance.trials._writers import nursery_of
 CLEAR = "clear"
 READ = "read"
 CANCEL = "cancel "
+REFUSE = "refuse "
 SECONDS_TO_END = 30.0
 
 
@@ -35,6 +36,7 @@ class Event:
     added: tuple[str, ...] = ()
     observed: tuple[str, ...] | None = None
     error: BaseException | None = None
+    may_raise: bool = False
 
 
 def run_together(
@@ -51,7 +53,8 @@ def run_together(
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
-    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later.
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
+    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin.
     """
@@ -89,7 +92,8 @@ def _as_threads(
             try:
                 result = _sync_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
 
@@ -143,7 +147,8 @@ async def _as_tasks(
             try:
                 result = await _async_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
@@ -159,13 +164,25 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = int(call.removeprefix(CANCEL)) if _is_cancelled(call) else call if isinstance(call, int) else 0
+        size = 0 if call in (READ, CLEAR) else int(str(call).removeprefix(CANCEL).removeprefix(REFUSE))
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
 
 def _is_cancelled(call: Any) -> bool:
     return isinstance(call, str) and call.startswith(CANCEL)
+
+
+def _may_raise(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(REFUSE)
+
+
+def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
+    """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
+    batch = [HumanMessage(content) for content in added]
+    if _may_raise(call):
+        batch[-1].additional_kwargs["value"] = float("nan")
+    return batch
 
 
 async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
@@ -179,7 +196,7 @@ async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> No
 
 
 def _kind(call: Any) -> str:
-    return "add" if isinstance(call, int) else str(call)
+    return "add" if isinstance(call, int) or _may_raise(call) else str(call)
 
 
 def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -188,7 +205,7 @@ def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ..
     if call == CLEAR:
         history.clear()
     else:
-        history.add_messages([HumanMessage(content) for content in added])
+        history.add_messages(_batch(call, added))
     return None
 
 
@@ -198,7 +215,7 @@ async def _async_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[
     if call == CLEAR:
         await history.aclear()
     else:
-        await history.aadd_messages([HumanMessage(content) for content in added])
+        await history.aadd_messages(_batch(call, added))
     return None
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import SystemMessage
 
 from chathistory.conformance._backend import Backend
-from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
+from chathistory.conformance._program import Add, Assign, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, singly, varied
 
@@ -26,6 +26,12 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         steps: list[Step] = [Add(1, numbered(size)), Read(1), Add(1, numbered(1, first=size + 1)), Read(1)]
         yield program(bounded, steps, Open(2, A, history_size=size), Read(2))
         yield program(bounded, steps, Clear(1), Read(1), Add(1, numbered(size + 2, first=50)), Read(1))
+        yield program(bounded, Add(1, numbered(1)), Assign(1, numbered(size + 2, first=50)), Read(1))
+        # What is beyond the bound is gone, and not only hidden from handles that have it.
+        wider = Open(2, A, history_size=3 * size + 5)
+        yield program(
+            bounded, Add(1, numbered(2 * size + 1)), wider, Read(2), singly(1, numbered(2, first=60)), Read(2)
+        )
     yield program(
         Open(1, A, history_size=100), Add(1, numbered(250)), Read(1), Add(1, numbered(60, first=251)), Read(1)
     )
@@ -76,7 +82,10 @@ def _expired(_effort: Effort) -> Iterator[Program]:
 
 
 def _expired_at_once(backend: Backend) -> Iterator[Program]:
-    """Just before the end of a ttl and a unit after it; in real time nobody can tell what is just before."""
+    """Just before the end of a ttl and a unit after it; in real time nobody can tell what is just before.
+
+    Each through a session of its own: whether a read renews the ttl is EXP-3's business.
+    """
     if backend.advance is None:
         return
     for ttl in (1.0, TTL):
@@ -104,6 +113,8 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
     beside: list[Step] = [Open(1, B, ttl=TTL), Open(2, A), Add(1, numbered(1)), Add(2, numbered(1, first=2))]
     yield program(beside, Wait(_PAST), Read(2))
+    anew: list[Step] = [Open(1, A, ttl=TTL), Open(2, A), Add(1, numbered(1)), Clear(1), Add(2, numbered(2, first=2))]
+    yield program(anew, Wait(_PAST), Read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     yield program(
         expiring,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
+
+from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._judge import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance._together import CANCEL
+from chathistory.conformance._together import CANCEL, REFUSE
 from chathistory.conformance.checks._check import A, Check, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
@@ -76,12 +79,48 @@ def one_after_another(failing: Program) -> Iterator[Program]:
             yield program(Open(1, A), [Add(1, numbered(3), mode=mode), Read(1, mode), Clear(1, mode)], Read(1, mode))
 
 
+def one_after_another_or_alone(failing: Program) -> Iterator[Program]:
+    """The same calls with nobody else at work, and some of them by a worker who is alone.
+
+    What fails so is no matter of several: what another process does not see is DUR-1's business, what is lost when a
+    process is killed is DUR-2's, and what goes with its handle is ISO-3's.
+    """
+    yield from one_after_another(failing)
+    for step in failing.steps:
+        if isinstance(step, Together):
+            yield program(replace(step, workers=((1, "read", 2, "read", 1),)))
+
+
 def without_cancels(failing: Program) -> Iterator[Program]:
     """The same work with nothing cancelled."""
     for step in failing.steps:
         if isinstance(step, Together):
             workers = tuple(tuple(_uncancelled(call) for call in worker) for worker in step.workers)
             yield program(replace(step, workers=workers))
+
+
+def refused_alone(failing: Program) -> Iterator[Program]:
+    """The same work without what may be refused, and that alone: what becomes of it is ERR-2's business."""
+    for step in failing.steps:
+        if isinstance(step, Together):
+            mode: Mode = "async" if step.how == "tasks" else "sync"
+            good = tuple(tuple(call for call in worker if not _may_be_refused(call)) for worker in step.workers)
+            if any(good):
+                yield program(replace(step, workers=tuple(filter(None, good))))
+            refused = HumanMessage(content="m9", additional_kwargs={"value": math.nan})
+            adds = [
+                step
+                for first in (1, 4, 7)
+                for step in (
+                    Add(1, numbered(1, first=first), mode=mode),
+                    Add(1, (*numbered(1, first=first + 10), refused), mode=mode),
+                )
+            ]
+            yield program(Open(1, A), adds, Add(1, numbered(2, first=20), mode=mode), Read(1, mode))
+
+
+def _may_be_refused(call: int | str) -> bool:
+    return isinstance(call, str) and call.startswith(REFUSE)
 
 
 def _uncancelled(call: int | str) -> int | str:
@@ -96,7 +135,7 @@ def _check(
     sets: tuple[tuple[Worker, ...], ...],
     *,
     opens: bool = False,
-    controls: Callable[[Program], Iterable[Program]] = one_after_another,
+    controls: Callable[[Program], Iterable[Program]] | None = None,
 ) -> Check:
     calls = tuple(dict.fromkeys(call for workers in sets for worker in workers for call in worker))
     return Check(
@@ -105,7 +144,7 @@ def _check(
         lens=Lens(aspect=aspect),
         cases=_programs(how, sets, opens=opens),
         seeded=_no_more if opens else _seeded_programs(clause, how, calls),
-        controls=controls,
+        controls=controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another),
         needs={"threads": _needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
@@ -147,6 +186,11 @@ _CLEARERS = (
 _CANCELLERS = (
     ((1, "cancel 3", 1, "cancel 2", "cancel 5", 1), (2, "read", 1, 2, "read", 1), ("cancel 1", 1, "read", 1, "read")),
 )
+_REFUSERS = (
+    (_ADDING, _ADDING, ("refuse 2", "refuse 1", 1) * 4),
+    (_BOTH, ("refuse 3", "read") * 6, ("refuse 1", 2) * 5),
+)
+_ONE_PROCESS: tuple[How, ...] = ("threads", "tasks")
 _OPENERS = (((1, "read"),) * 8,)
 
 CHECKS = (
@@ -161,6 +205,14 @@ CHECKS = (
         "tasks",
         _CANCELLERS,
         controls=without_cancels,
+    ),
+    *(
+        _check("ATM-1", "a refused add undoes nothing", "lost", how, _REFUSERS, controls=refused_alone)
+        for how in _ONE_PROCESS
+    ),
+    *(
+        _check("ERR-3", "adds beside refused ones return", "errors", how, _REFUSERS, controls=refused_alone)
+        for how in _ONE_PROCESS
     ),
     _check("ASY-5", "concurrent tasks may share a handle", "works", "tasks", _ADDERS_AND_READERS),
     _check("CON-1", "no acknowledged message is lost", "lost", "threads", _ADDERS),
