@@ -123,7 +123,7 @@ class _Results:
     def progress(self) -> str:
         """What has not been measured yet, if anything."""
         missing = {way: sum(one.name not in lines for one in (*MUTANTS, *ODD)) for way, lines in self.lines.items()}
-        return "".join(f"**{_TITLES[way]}: {count} not measured yet.** " for way, count in missing.items() if count)
+        return "".join(f"**{_TITLES[way]}: {count} not measured yet.**\n\n" for way, count in missing.items() if count)
 
     def cost(self) -> str:
         """How long one history takes."""
