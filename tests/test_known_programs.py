@@ -65,12 +65,7 @@ settings.load_profile("shared")
 class KeepsSevenOfSix(InMemoryChatMessageHistory):
     store = InMemoryChatHistoryStore()
     def __init__(self, session_id, size=None):
-        super().__init__(session_id, store=self.store)
-        self.size = size
-    def add_messages(self, messages):
-        super().add_messages(messages)
-        if self.size is not None:
-            self.messages = self.messages[-(7 if self.size == 6 else self.size):]
+        super().__init__(session_id, store=self.store, history_size=7 if size == 6 else size)
 
 class TestKeepsSevenOfSix(ChatHistoryConformance):
     backend = Backend(
