@@ -54,15 +54,16 @@ def do(job: Job) -> Verdict:
     return watch.verdict(job.name)
 
 
-def plan(seeds: int, full_seeds: int, adapters: Iterable[str] = ()) -> Iterator[Job]:
+def plan(seeds: int, full_seeds: int, adapters: Iterable[str] = (), *, to_the_end: bool = True) -> Iterator[Job]:
     """All runs, those first that tell most.
 
-    With seed 0 each mutant has a quick run over all clauses to the end, which tells every clause that finds it; with
-    the others quick runs up to the first violation. Full runs, up to the first violation, tell what quick ones miss.
+    With seed 0 each mutant has a quick run over all clauses to the end, which tells every clause that finds it, unless
+    `to_the_end` is False; with the others quick runs up to the first violation. Full runs, up to the first violation,
+    tell what quick ones miss.
     """
     names = [mutant.name for mutant in MUTANTS]
     for seed in range(seeds):
-        yield from (_job(name, "first" if seed else "whole", "quick", seed) for name in names)
+        yield from (_job(name, "first" if seed or not to_the_end else "whole", "quick", seed) for name in names)
         yield from (_job(odd.name, "whole", "quick", seed) for odd in ODD)
         yield from (dataclasses.replace(_job(name, "whole", "quick", seed), catalogue=ADAPTERS) for name in adapters)
     for seed in range(full_seeds):
@@ -182,11 +183,12 @@ def commands() -> None:
 @_PROCESSES
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="Of quick runs.")
 @click.option("--full-seeds", type=click.IntRange(0), default=1, show_default=True, help="Of full runs.")
+@click.option("--to-the-end/--first-only", default=True, help="Whether runs with seed 0 tell every clause.")
 @click.option("--adapter", "adapters", multiple=True, help="Check this registered backend, too (repeatable).")
-def full(runs: Path, processes: int, seeds: int, full_seeds: int, adapters: tuple[str, ...]) -> None:
+def full(runs: Path, processes: int, seeds: int, full_seeds: int, to_the_end: bool, adapters: tuple[str, ...]) -> None:
     """Do all runs that are not noted yet, then write docs/scorecard.json and docs/scorecard.md."""
     done = {noted["key"] for noted in read_runs(runs) if "key" in noted and not noted["lost"]}
-    jobs = [job for job in plan(seeds, full_seeds, adapters) if key_of(job) not in done]
+    jobs = [job for job in plan(seeds, full_seeds, adapters, to_the_end=to_the_end) if key_of(job) not in done]
     command = shlex.join(["python", "-m", "tests.scorecard", *sys.argv[1:]])
     with runs.open("a", encoding="utf-8") as file, click.progressbar(length=len(jobs), label="runs") as bar:
         file.write(json.dumps({"circumstances": circumstances(command)}) + "\n")

@@ -138,7 +138,7 @@ def _by_clause(summary: Mapping[str, Any]) -> str:
                 clause.id,
                 str(sum(mutant["clauses"][0] == clause.id for mutant in mutants.values())),
                 str(sum(named_first(mutant) == clause.id for mutant in mutants.values())),
-                str(sum(clause.id in mutant["violated"] for mutant in mutants.values())),
+                _found_by_any(clause.id, mutants),
                 str(len(missed[clause.id])),
                 str(_alarms_of(clause.id, summary)),
                 _seconds(times, 0.5),
@@ -146,6 +146,12 @@ def _by_clause(summary: Mapping[str, Any]) -> str:
             ]
         )
     return _table(rows)
+
+
+def _found_by_any(clause: str, mutants: Mutants) -> str:
+    """How many mutants a clause finds in runs that don't stop, if there were any."""
+    whole = [mutant["violated"] for mutant in mutants.values() if mutant["violated"]]
+    return str(sum(clause in violated for violated in whole)) if whole else "-"
 
 
 def _alarms_of(clause: str, summary: Mapping[str, Any]) -> int:
