@@ -158,7 +158,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     everything = list(plan(1, 0))
     jobs = [job for job in everything if job.name in ("raises_on_an_empty_batch", "is_a_pydantic_model")]
     jobs = [dataclasses.replace(job, clauses=("ORD-4", "ORD-5")) for job in jobs]
-    monkeypatch.setattr(scorecard, "plan", lambda *_: iter(jobs))
+    monkeypatch.setattr(scorecard, "plan", lambda *_, **__: iter(jobs))
     monkeypatch.setattr(scorecard, "sample", lambda: jobs)
     monkeypatch.setattr(scorecard, "DATA", tmp_path / "scorecard.json")
     monkeypatch.setattr(scorecard, "PAGE", tmp_path / "scorecard.md")
