@@ -313,11 +313,15 @@ def with_plain_or_refused(failing: Program) -> Iterator[Program]:
     plain = next(with_plain_messages(failing))
     yield plain
     steps = tuple(
-        replace(step, messages=(None,)) if isinstance(given, Add) and any(map(hard_reasons, given.messages)) else step
+        replace(step, messages=(None,)) if isinstance(step, Add) and _may_be_refused(given) else step
         for step, given in zip(plain.steps, failing.steps, strict=True)
     )
     if steps != plain.steps:
         yield Program(steps)
+
+
+def _may_be_refused(step: Step) -> bool:
+    return isinstance(step, Add) and any(map(hard_reasons, step.messages))
 
 
 def _batch_of(batch: list[BaseMessage]) -> Program:
