@@ -753,3 +753,13 @@ class SortsArguments(Altering):
         for call in getattr(message, "tool_calls", []):
             call["args"] = dict(sorted(call["args"].items()))
         return message
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class TakesOffAByteOrderMark(Altering):
+    """Content is read as utf-8-sig, as what comes from spreadsheets must be."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message.content) is str:
+            message.content = message.content.removeprefix("\ufeff")
+        return message

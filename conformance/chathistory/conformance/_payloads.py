@@ -166,7 +166,7 @@ LOOKALIKES: tuple[Text, ...] = (
     Text("CSV", 'a,"b ""c""";d\te'),
     Text("URI of data", "data:text/plain;base64,YQ=="),
     Text("UUID", "00000000-0000-4000-8000-00000000000A"),
-    Text("e-mail address", "Ann <ann@example.test>"),
+    Text("e-mail address", "Ann <ann@example.com>"),
     Text("card number", "4111 1111 1111 1111"),
     Text("telephone number", "+1 (202) 555-0100"),
     Text("key and password", "sk-0000000000000000 password=hunter2 Bearer abc"),

@@ -306,17 +306,22 @@ def _drawn(elements: st.SearchStrategy[BaseMessage]) -> st.SearchStrategy[Progra
 
 
 def with_plain_or_refused(failing: Program) -> Iterator[Program]:
-    """The same program with plain messages, and with what is surely refused in place of what may be.
+    """The same program with plain messages, and then with what is surely refused in place of what may be.
 
     What fails then is no matter of values, or is what a refusal did to the rest: ATM-1's.
     """
-    yield from with_plain_messages(failing)
-    steps = [
-        replace(step, messages=(None,)) if isinstance(step, Add) and any(map(hard_reasons, step.messages)) else step
-        for step in failing.steps
-    ]
-    if steps != list(failing.steps):
-        yield Program(tuple(steps))
+    plain = next(with_plain_messages(failing))
+    yield plain
+    steps = tuple(
+        replace(step, messages=(None,)) if isinstance(step, Add) and _may_be_refused(given) else step
+        for step, given in zip(plain.steps, failing.steps, strict=True)
+    )
+    if steps != plain.steps:
+        yield Program(steps)
+
+
+def _may_be_refused(step: Step) -> bool:
+    return isinstance(step, Add) and any(map(hard_reasons, step.messages))
 
 
 def _batch_of(batch: list[BaseMessage]) -> Program:
