@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -100,7 +101,8 @@ class Execution:
         timeout: seconds an operation may take, and a two-hundredth of that more for each message it adds.
         keep_results: watch whether lists returned earlier change in the caller's hands (SNP-1).
         token: what makes its session ids unlike any other's.
-        cleans_up: clear the sessions at the end, unless the store is thrown away anyhow.
+        cleans_up: clear the sessions at the end, unless the store is thrown away anyhow. It is cleared all the same
+            when a read held more than the program wrote: what sessions share would grow with every program.
     """
 
     backend: Backend
@@ -117,6 +119,8 @@ class Execution:
     _kept: list[_Kept] = field(default_factory=list)
     _was_empty: dict[SessionKey, bool] = field(default_factory=dict)
     _loop: EventLoop = field(default_factory=EventLoop)
+    _written: float = 0
+    _held_more: bool = False
 
     def run(self) -> Iterator[Observation]:
         """Carry out the steps in order; the caller may stop at any of them."""
@@ -140,6 +144,7 @@ class Execution:
             return Observation(index, step, session, "skipped", began)
         try:
             messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
+            self._written += len(messages) if isinstance(step, Add | Assign | Read | Clear) else math.inf
             if isinstance(step, Add):
                 argument = self._arguments[step.handle] = messages
             with time_limit(self._limit(step, messages)):
@@ -150,6 +155,7 @@ class Execution:
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
         if isinstance(step, Read):
+            self._held_more |= isinstance(value, list | tuple) and len(value) > self._written
             self._was_empty.setdefault(self._sessions[step.handle], not value)
             self._results[step.handle] = _Kept(index, value, copy_of(value) if self.keep_results else None)
             if self.keep_results:
@@ -302,7 +308,7 @@ class Execution:
         """Leave nothing behind that the suite made, unless the store is thrown away anyhow."""
         with contextlib.suppress(Exception, OperationHungError), time_limit(self.timeout):
             self._loop.renew()
-            if self.cleans_up and not self.backend.disposable:
+            if self.cleans_up and (self._held_more or not self.backend.disposable):
                 for handle, history in self._handles.items():
                     if is_unique(self._sessions[handle][1]):
                         history.clear()
