@@ -350,9 +350,8 @@ def test_the_step_of_installing_asks_pip_for_both(run_step: Callable[..., Finish
 
 
 def test_the_docs_of_the_gate_name_what_there_is(action: Mapping[str, Any]) -> None:
-    """At most 100 lines; the options, inputs and commands they name exist, and the example can be read."""
+    """The options, inputs and commands they name exist, and the example can be read."""
     text = (ROOT / "docs/gate.md").read_text()
-    assert len(text.splitlines()) <= 100
     for name in ("init", "deviations add", "deviations list", "compare", "badge"):
         assert f"chathistory {name} " in text
     used = re.search(r"  with:\n(    target.*?)```", text, re.DOTALL)

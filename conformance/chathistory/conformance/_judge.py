@@ -44,7 +44,7 @@ from chathistory.conformance._script import Expectation
 from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.conformance._text import error_line
 from chathistory.conformance._trials import TRIALS
-from chathistory.conformance._views import View, all_equal, equal, explain, shown_all
+from chathistory.conformance._views import View, all_equal, explain, label_of, shown_all
 from chathistory.reference import (
     KEEP_EVERYTHING,
     UNWRITTEN,
@@ -653,9 +653,8 @@ class _Judge:
 
     def _foreign(self, observation: Observation, track: _Track, observed: list[Any]) -> Divergence | None:
         """Messages that were never added to this session."""
-        own = [*track.added, *self._messages(track, track.possible[0])]
-        foreign = [message for message in observed if not any(equal("label", message, other) for other in own)]
-        if not foreign:
+        own = {label_of(message) for message in (*track.added, *self._messages(track, track.possible[0]))}
+        if all(label_of(message) in own for message in observed):
             return None
         expected = self._messages(track, track.possible[0])
         return self._wrong_read(observation, [expected], observed)
