@@ -24,7 +24,7 @@ SECONDS = 30.0
 """In which anything that is waited for must come about, on a machine however busy."""
 
 METHODS = ("get_item", "update_item", "delete_item", "batch_get_item", "batch_write_item")
-SERVERS = ["embedded", pytest.param("ministack", marks=pytest.mark.slow)]
+SERVERS = ["embedded", pytest.param("ministack", marks=pytest.mark.long)]
 _NUMBERS = itertools.count()
 
 

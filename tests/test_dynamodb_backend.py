@@ -81,7 +81,7 @@ def test_names_that_no_table_can_have_are_refused_by_the_history() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["embedded", "ministack"])
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("ministack", marks=pytest.mark.long)])
 def test_the_history_conforms(kind: str) -> None:
     """Every clause that it claims, on both servers; real conflicts are on the second."""
     server(kind)  # skips where it can't be had

@@ -203,7 +203,7 @@ def judged(world: World) -> str:
 
 ADDS_AND_READS = [["add", "read", "add"] * 2, ["add"] * 5, ["read", "add", "add", "read"]]
 EVERYTHING = [["add", "add", "clear", "add", "read"], ["add", "read", "replace", "add"], ["add", "clear", "read"] * 2]
-SEEDS = [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(100, 250))]
+SEEDS = [*range(12), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(100, 250))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -223,7 +223,7 @@ def _plugin(path: list[str]) -> list[str]:
     return [] if "chathistory.conformance.plugin" in known else ["-p", "chathistory.conformance.plugin"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_keeps_every_clause_it_claims(installed: tuple[Path, list[str]]) -> None:
     """What a new author begins with is conformant."""
     root, path = installed

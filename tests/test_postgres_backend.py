@@ -119,7 +119,13 @@ SHAPES: dict[str, tuple[Callable[[ExitStack], Backend], tuple[str, ...]]] = {
 BRIEFLY = Configuration(effort="quick", examples=1)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, id=name, marks=[pytest.mark.long] * (" autocommit" in name))
+        for name, shape in SHAPES.items()
+    ],
+)
 def test_every_way_to_open_a_history_keeps_the_clauses_it_bears_on(
     shape: tuple[Callable[[ExitStack], Backend], tuple[str, ...]],
 ) -> None:
