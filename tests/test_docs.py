@@ -396,7 +396,7 @@ def test_reports_by_other_sources_or_options_are_made_again(tmp_path: Path) -> N
     assert before != fingerprint("--quick", root=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_checks_a_target_and_renders_the_pages(tmp_path: Path) -> None:
     """As it is typed, with a target of our own that takes seconds."""
     command = [sys.executable, "-m", "docs._tools.publish_matrix", "--quick", "--docs", str(tmp_path), "reference"]
