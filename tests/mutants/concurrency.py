@@ -279,6 +279,41 @@ class MakesATableAnew(SetsUp):
             self.store.notes["table", self.partition] = True
 
 
+class SetsUpOnce(JsonHistory):
+    """Sets up the whole store, with all its partitions, when the first of all handles is opened."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if "table" not in self.store.notes:
+            self._set_up()
+
+    def _set_up(self) -> None:
+        raise NotImplementedError
+
+
+@mutant("CON-5", hardness="timing")
+class MakesTheOnlyTableTwice(SetsUpOnce):
+    """Look whether there is a table, then create it: nobody sees that but the first handles of all."""
+
+    def _set_up(self) -> None:
+        time.sleep(0.001)
+        with self.store.lock:
+            if "table" in self.store.notes:
+                raise sqlite3.OperationalError(f"session {self.session_id!r}: table messages already exists")
+            self.store.notes["table"] = True
+
+
+@mutant("CON-5", hardness="timing")
+class MakesTheOnlyTableAnew(SetsUpOnce):
+    """Look whether there is a table, then drop what there is and create it."""
+
+    def _set_up(self) -> None:
+        time.sleep(0.001)
+        with self.store.lock:
+            self.store.lists.clear()
+            self.store.notes["table"] = True
+
+
 @mutant("CON-5", hardness="timing")
 class SaysTooSoonThatItIsSetUp(SetsUp):
     """The flag of the set-up is set before the set-up is done, and who trusts it finds no table."""

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -208,8 +209,8 @@ def run_replay(path: Path, target: str | None, server: str = "") -> int:
         return CONFORMANT
     with open_target(_target_of(data, target, path), server=server or _server_of(data, target)) as backend:
         timeout = _timeout_of(data)
-        _runner.smoke(backend, timeout=timeout)
-        failing = [_replayed(backend, entry, timeout, path, screen) for entry in recorded]
+        again = partial(_runner.replay, backend, timeout=timeout, first_use=_runner.smoke(backend, timeout=timeout))
+        failing = [_replayed(again, entry, path, screen) for entry in recorded]
     return NOT_CONFORMANT if any(failing) else CONFORMANT
 
 
@@ -260,10 +261,12 @@ def _timeout_of(data: dict[str, Any]) -> float:
     return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else Configuration().timeout
 
 
-def _replayed(backend: Backend, entry: dict[str, Any], timeout: float, path: Path, screen: Screen) -> bool:
+def _replayed(
+    again: Callable[[dict[str, Any]], ClauseResult | None], entry: dict[str, Any], path: Path, screen: Screen
+) -> bool:
     """Whether a recorded counterexample still fails, said on a line of its own."""
     try:
-        result = _runner.replay(backend, entry, timeout=timeout)
+        result = again(entry)
     except (KeyError, TypeError, ValueError, LookupError) as error:
         raise UsageError(
             f"the program of {entry['id']} in {str(path)!r} can't be run again: {error_line(error)}"

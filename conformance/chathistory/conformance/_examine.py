@@ -17,6 +17,7 @@ from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._errors import BackendError
+from chathistory.conformance._first_use import FIRST_PROGRAM
 from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
@@ -45,6 +46,7 @@ _RUNS_OF_A_WITNESS = 3
 _RUNS_OF_A_CONTROL = 6
 _PINNED = "a pinned witness"
 _UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
+_AT_FIRST_USE = "seen when the store was first used in this run; it shows itself on an empty store only"
 _NOT_ALONE = "it needs what earlier programs have left: alone, over an empty store, it passes"
 
 _SECONDS_FOR_A_HANGING_STEP = 1.0
@@ -146,6 +148,8 @@ def _run_again(subject: Subject, check: Check, recorded: Program, timeout: float
     with _quiet():
         if check.probe is not None:
             return check.probe(subject.backend, timeout)
+        if check.at_first_use and subject.first_use is not None:
+            return FIRST_PROGRAM, subject.first_use.judged(subject.backend, check.lens)
         return recorded, check.run(subject.backend, recorded, check.lens, timeout, False)
 
 
@@ -234,6 +238,8 @@ def _search(
         tally.count(shown, outcome)
         return _Violation(check, shown, outcome.divergence) if outcome.divergence else None
     search = _Search(subject, check, configuration, tally)
+    if check.at_first_use:
+        return search.judge_first_use()
     remembered = search.run_known(known)
     violation = search.smallest(remembered or search.run_cases() or search.run_draws())
     if violation is None:
@@ -318,6 +324,20 @@ class _Search:
         else:
             with self.subject.backend.another() as backend:
                 yield backend
+
+    def judge_first_use(self) -> _Violation | None:
+        """The violation that was seen at the first use of the store, unless its controls fail, too."""
+        first_use = self.subject.first_use
+        if first_use is None or first_use.is_unimplemented:
+            return None
+        outcome = first_use.judged(self.subject.backend, self.check.lens)
+        self.tally.count(FIRST_PROGRAM, outcome)
+        if outcome.divergence is None or any(
+            self._run_control(control, self.configuration.timeout).divergence
+            for control in self.check.controls(FIRST_PROGRAM)
+        ):
+            return None
+        return _Violation(self.check, FIRST_PROGRAM, outcome.divergence, _AT_FIRST_USE)
 
     def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
         """The first of the programs known from earlier runs that still fails through this clause's fault."""

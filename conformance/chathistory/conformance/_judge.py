@@ -219,6 +219,13 @@ def run_and_judge(
     )
 
 
+def judge_alone(backend: Backend, program: Program, lens: Lens, observation: Observation) -> Outcome:
+    """Judge what was observed of a program of one step that was run by somebody else."""
+    judge = _Judge(backend, lens, baseline=False, execution=Execution(backend, program))
+    divergence = judge.judge(observation)
+    return Outcome(divergence, judge.judged, 1, frozenset(judge.refused), remarks=frozenset(judge.remarks))
+
+
 @dataclass(slots=True)
 class _Judge:
     backend: Backend

@@ -8,7 +8,7 @@ import shlex
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._blocks import plain, violation
 from chathistory.conformance._deviations import joined, load_deviations
 from chathistory.conformance._errors import UsageError
+from chathistory.conformance._first_use import FirstUse
 from chathistory.conformance._pytest_reports import payload
 from chathistory.conformance._report import EFFORTS, Asked, ClauseResult, Configuration
 from chathistory.conformance._targets import open_subject, open_target, parse_claims
@@ -83,6 +84,7 @@ class ChatHistoryConformance:
                 target=chathistory_backend.import_path or "",
                 asked=_asked(request),
                 database=settings().database,
+                first_use=_class_node(request).stash[_SMOKE].first_use,
             )
         result = report.clauses[0]
         request.node.user_properties.append(("chathistory", result.outcome))
@@ -141,7 +143,7 @@ def _failing_in_one_line() -> Iterator[None]:
 
 
 _OPENED = pytest.StashKey[Backend | ChatHistoryError]()
-_SMOKE = pytest.StashKey[str]()
+_SMOKE = pytest.StashKey["_Smoke"]()
 
 
 def _opened_for_class(request: pytest.FixtureRequest) -> Backend | None:
@@ -251,17 +253,24 @@ def _smoke_once(request: pytest.FixtureRequest, backend: Backend) -> None:
     stash = _class_node(request).stash
     if _SMOKE not in stash:
         stash[_SMOKE] = _smoke(backend, _configuration(request))
-    if stash[_SMOKE]:
-        raise ChatHistoryError(stash[_SMOKE])
+    if stash[_SMOKE].error:
+        raise ChatHistoryError(stash[_SMOKE].error)
 
 
-def _smoke(backend: Backend, configuration: Configuration) -> str:
+@dataclass(frozen=True, slots=True)
+class _Smoke:
+    """What came of the first use of a class's backend: why it can't be checked, or what was seen."""
+
+    error: str = ""
+    first_use: FirstUse | None = None
+
+
+def _smoke(backend: Backend, configuration: Configuration) -> _Smoke:
     try:
         with without_langchain_deprecations():
-            _runner.smoke(backend, timeout=configuration.timeout)
+            return _Smoke(first_use=_runner.smoke(backend, timeout=configuration.timeout))
     except ChatHistoryError as error:
-        return str(error)
-    return ""
+        return _Smoke(str(error))
 
 
 def _configuration(request: pytest.FixtureRequest) -> Configuration:

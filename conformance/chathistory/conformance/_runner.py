@@ -16,6 +16,7 @@ from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
+from chathistory.conformance._first_use import FirstUse, use_first
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
     Asked,
@@ -30,29 +31,25 @@ from chathistory.conformance._report import (
     RunStarted,
 )
 from chathistory.conformance._subject import Subject, pass_smoke_gate
+from chathistory.conformance.checks import checks_of
 from chathistory.conformance.checks.durability import needs_processes
 from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
 
-def smoke(backend: Backend, *, timeout: float = 10.0) -> None:
-    """Pass the smoke gate, or raise.
+def smoke(backend: Backend, *, timeout: float = 10.0) -> FirstUse | None:
+    """Use the store for the first time in this run, and pass the smoke gate, or raise.
+
+    Returns:
+        What was seen at the first use, for `check` and `replay`.
 
     Raises:
         BackendError: one line, unless a handle opens and one message goes in and out without an error.
     """
+    first_use = use_first(backend, timeout)
     pass_smoke_gate(backend, timeout=timeout)
-
-
-def check_clause(backend: Backend, clause_id: str, configuration: Configuration) -> ClauseResult:
-    """Check one clause alone, as a pytest item does.
-
-    Raises:
-        BackendError: if the backend does not pass the smoke gate.
-    """
-    subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
-    return examine(subject, clause_id, configuration)
+    return first_use
 
 
 def check(
@@ -64,6 +61,7 @@ def check(
     target: str = "",
     asked: Asked | None = None,
     database: ExampleDatabase | None = None,
+    first_use: FirstUse | None = None,
 ) -> Report:
     """Check every clause that a backend claims, or those named, and report.
 
@@ -81,6 +79,7 @@ def check(
         asked: what else the user asked for, for the report.
         database: hypothesis's, in which programs that showed a violation are kept, and from which those of earlier
             runs are tried first; pytest items use that of the user's settings.
+        first_use: what `smoke` returned, if it has been called; else the check begins with it.
 
     Raises:
         BackendError: if the backend does not pass the smoke gate.
@@ -91,13 +90,24 @@ def check(
         backend = Backend(name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend)
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
+    if first_use is None and any(check.at_first_use for rule in chosen for check in checks_of(rule.id)):
+        first_use = use_first(backend, configuration.timeout)
     subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
+    subject = replace(subject, first_use=first_use)
     run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database)
     return run.run()
 
 
-def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0) -> ClauseResult | None:
+def replay(
+    backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10.0, first_use: FirstUse | None = None
+) -> ClauseResult | None:
     """Run the counterexample of a clause's entry in a JSON report again.
+
+    Args:
+        backend: the subject.
+        recorded: the entry.
+        timeout: seconds an operation may take.
+        first_use: what `smoke` returned, if it has been called.
 
     Returns:
         A result with the outcome "failed" and a new counterexample, or None when it no longer fails.
@@ -107,7 +117,7 @@ def replay(backend: Backend, recorded: Mapping[str, Any], *, timeout: float = 10
         BackendError: if the backend does not pass the smoke gate.
     """
     program = program_from_json(recorded["counterexample"]["program"])
-    subject = pass_smoke_gate(backend, timeout=timeout)
+    subject = replace(pass_smoke_gate(backend, timeout=timeout), first_use=first_use)
     name = str(recorded["counterexample"]["program"].get("check", ""))
     try:
         found = examine_again(subject, recorded["id"], name, program, timeout)

@@ -14,6 +14,7 @@ from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
+from chathistory.conformance._first_use import FirstUse
 from chathistory.conformance._interpreter import inherits_the_loop
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import Mode, new_token
@@ -33,6 +34,7 @@ class Subject:
         backend: the backend.
         loops_over_batches: whether it has only `add_message`, and inherits the loop of the base class.
         latency: seconds that one add took, with everything open.
+        first_use: what was seen when it was first used in this run, if that was looked at.
         modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
     """
 
@@ -40,6 +42,7 @@ class Subject:
     modes: frozenset[Mode]
     loops_over_batches: bool = False
     latency: float = 0.0
+    first_use: FirstUse | None = None
 
     @property
     def is_slow(self) -> bool:

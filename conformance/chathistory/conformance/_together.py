@@ -47,6 +47,7 @@ def run_together(
     shared: bool,
     opens: bool = False,
     elsewhere: tuple[Any, str] | None = None,
+    seconds: float = SECONDS_TO_END,
 ) -> list[Event]:
     """Let all workers begin at once; at the end one read is made through a new handle.
 
@@ -56,7 +57,7 @@ def run_together(
     "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
     "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
-    handle only when all begin.
+    handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
     handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
@@ -66,7 +67,7 @@ def run_together(
     elif tasks:
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
-        _as_threads(open_history, handles, workers, events)
+        _as_threads(open_history, handles, workers, events, seconds)
     began = time.monotonic()
     history = open_history()
     read = asyncio.run(_read(history)) if tasks else history.messages
@@ -75,7 +76,11 @@ def run_together(
 
 
 def _as_threads(
-    open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
+    open_history: Callable[[], Any],
+    handles: list[Any],
+    workers: Sequence[Sequence[Any]],
+    events: list[Event],
+    seconds: float,
 ) -> None:
     """Threads that change places as often as the interpreter lets them."""
     barrier = threading.Barrier(len(workers))
@@ -100,7 +105,7 @@ def _as_threads(
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    deadline = time.monotonic() + SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     try:
         for thread in threads:
             thread.start()

@@ -63,6 +63,7 @@ class Check:
         baseline: whether what sessions hold at first may be their beginning; False where it must be nothing.
         mixes_modes: whether its programs say of each call in which mode it is, whatever modes it needs.
         in_resolution: whether the times of its programs are in units of the backend's ttl_resolution.
+        at_first_use: whether it judges the first use of the store in this run, and runs no programs but controls.
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
     """
@@ -81,6 +82,7 @@ class Check:
     baseline: bool = True
     mixes_modes: bool = False
     in_resolution: bool = False
+    at_first_use: bool = False
     run: RunProgram = run_plainly
     probe: Callable[[Backend, float], tuple[Program, Outcome]] | None = None
 
