@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
@@ -305,10 +306,10 @@ class MakesTheOnlyTableTwice(SetsUpOnce):
 
 @mutant("CON-5", hardness="timing")
 class MakesTheOnlyTableAnew(SetsUpOnce):
-    """Look whether there is a table, then drop what there is and create it."""
+    """Look whether there is a table, then drop what there is and create it; some take longer than others."""
 
     def _set_up(self) -> None:
-        time.sleep(0.001)
+        time.sleep(random.uniform(0.0, 0.008))
         with self.store.lock:
             self.store.lists.clear()
             self.store.notes["table"] = True

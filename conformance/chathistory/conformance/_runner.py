@@ -15,7 +15,8 @@ from hypothesis.database import ExampleDatabase
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._errors import BackendError, UsageError
-from chathistory.conformance._examine import CLAUSE_OF_THE_DEAD, examine, examine_again, is_hanging
+from chathistory.conformance._examine import examine, examine_again
+from chathistory.conformance._experiment import is_hanging
 from chathistory.conformance._first_use import FirstUse, use_first
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
@@ -30,6 +31,7 @@ from chathistory.conformance._report import (
     RunFinished,
     RunStarted,
 )
+from chathistory.conformance._search import CLAUSE_OF_THE_DEAD
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks import checks_of
 from chathistory.conformance.checks.durability import needs_processes
