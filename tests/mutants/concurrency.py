@@ -309,7 +309,7 @@ class MakesTheOnlyTableAnew(SetsUpOnce):
     """Look whether there is a table, then drop what there is and create it; some take longer than others."""
 
     def _set_up(self) -> None:
-        time.sleep(random.uniform(0.0, 0.008))
+        time.sleep(random.uniform(0.0, 0.008))  # noqa: S311 -- no secret
         with self.store.lock:
             self.store.lists.clear()
             self.store.notes["table"] = True
