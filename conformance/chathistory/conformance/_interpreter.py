@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -144,7 +145,7 @@ class Execution:
             return Observation(index, step, session, "skipped", began)
         try:
             messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
-            self._written += len(messages) if isinstance(step, Add | Assign | Read | Clear) else math.inf
+            self._written += math.inf if isinstance(step, AddBack | Cancel | Turn | Together | Trial) else len(messages)
             if isinstance(step, Add):
                 argument = self._arguments[step.handle] = messages
             with time_limit(self._limit(step, messages)):
@@ -225,21 +226,24 @@ class Execution:
     def _together(self, step: Together) -> list[Event]:
         """What the workers of one attempt did."""
         session_id = self.token.fill(step.session)
-
-        def open_history() -> History:
-            if step.partition is None or self.backend.in_partition is None:
-                return self.backend.get_session_history(session_id)
-            return self.backend.in_partition(self.token.fill(step.partition), session_id)
-
         factory = factory_elsewhere(self.backend) if step.how == "processes" else None
-        return run_together(
-            open_history,
+        events = run_together(
+            partial(self._open_of_workers, step),
             step.workers,
             tasks=step.how == "tasks",
             shared=step.shared,
             opens=step.opens,
             elsewhere=(factory, session_id) if factory else None,
         )
+        added = sum(len(event.added) for event in events)
+        self._held_more |= any(len(event.observed or ()) > added for event in events)
+        return events
+
+    def _open_of_workers(self, step: Together) -> History:
+        session_id = self.token.fill(step.session)
+        if step.partition is None or self.backend.in_partition is None:
+            return self.backend.get_session_history(session_id)
+        return self.backend.in_partition(self.token.fill(step.partition), session_id)
 
     def _open(self, step: Open) -> History:
         session_id = self.token.fill(step.session)
@@ -312,6 +316,9 @@ class Execution:
                 for handle, history in self._handles.items():
                     if is_unique(self._sessions[handle][1]):
                         history.clear()
+                for step in self.program.steps:
+                    if isinstance(step, Together):
+                        self._open_of_workers(step).clear()
 
 
 def copy_of(value: Any) -> Any:
