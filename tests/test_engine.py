@@ -277,3 +277,24 @@ def test_configurations_say_what_they_are() -> None:
     assert EFFORTS["quick"].examples < EFFORTS["full"].examples < EFFORTS["thorough"].examples
     assert Configuration() == EFFORTS["full"]
     assert HumanMessage(content="m2") == numbered(2)[1]
+
+
+def test_what_sessions_share_does_not_grow_from_program_to_program() -> None:
+    """A list that all sessions share is cleared, even in a store that is thrown away: else each read would be longer."""
+    longest, shared = 0, InMemoryChatHistoryStore()
+
+    class Watched(InMemoryChatMessageHistory):
+        @property
+        def messages(self) -> list[BaseMessage]:
+            nonlocal longest
+            read = super().messages
+            longest = max(longest, len(read))
+            return read
+
+    backend = Backend(
+        name="one list",
+        get_session_history=lambda _session_id: Watched("the only one", store=shared),
+        disposable=True,
+    )
+    check(backend, clauses=["ORD", "CON"], configuration=Configuration(examples=2, shrink_seconds=1))
+    assert longest < 5_000  # one program writes 2,101 at most, and the next one sees that they are there
