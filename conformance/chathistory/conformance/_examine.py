@@ -18,9 +18,9 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._first_use import FIRST_PROGRAM
-from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
+from chathistory.conformance._outcome import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, in_mode
 from chathistory.conformance._program import Clear as ClearStep
