@@ -14,7 +14,8 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, check
-from chathistory.conformance._judge import Lens, run_and_judge
+from chathistory.conformance._judge import run_and_judge
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, program
 from chathistory.conformance._report import EFFORTS, Event, RunFinished
@@ -280,7 +281,7 @@ def test_configurations_say_what_they_are() -> None:
 
 
 def test_what_sessions_share_does_not_grow_from_program_to_program() -> None:
-    """A list that all sessions share is cleared, even in a store that is thrown away: else each read would be longer."""
+    """A list that all sessions share is cleared, even in a store that is thrown away, or reads would get longer."""
     longest, shared = 0, InMemoryChatHistoryStore()
 
     class Watched(InMemoryChatMessageHistory):

@@ -14,9 +14,9 @@ from hypothesis.database import ExampleDatabase
 from chathistory.conformance._backend import Deviation
 from chathistory.conformance._experiment import runs_async
 from chathistory.conformance._first_use import FIRST_PROGRAM
-from chathistory.conformance._judge import Outcome
 from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
+from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Program
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
-from chathistory.conformance._judge import NO_ANSWER, Divergence, Outcome
+from chathistory.conformance._outcome import NO_ANSWER, Divergence, Outcome
 from chathistory.conformance._program import Program, Step, Together, Trial, in_mode
 from chathistory.conformance._report import Configuration, Counterexample
 from chathistory.conformance._subject import Subject, pass_smoke_gate

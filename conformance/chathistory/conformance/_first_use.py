@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._interpreter import Observation
-from chathistory.conformance._judge import Lens, Outcome, judge_alone
+from chathistory.conformance._judge import judge_alone
+from chathistory.conformance._lens import Lens
+from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._program import Program, Together, new_token
 from chathistory.conformance._together import Event, run_together
 from chathistory.conformance._watchdog import OperationHungError, time_limit

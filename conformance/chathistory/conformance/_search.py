@@ -14,8 +14,8 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._experiment import SECONDS_TO_ANSWER, Experiment, is_hanging, runs_async
 from chathistory.conformance._first_use import FIRST_PROGRAM
-from chathistory.conformance._judge import Divergence
 from chathistory.conformance._known import KnownPrograms
+from chathistory.conformance._outcome import Divergence
 from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Together, Trial
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import Configuration, Effort

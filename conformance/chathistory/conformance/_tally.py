@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from chathistory.conformance._judge import Divergence, Outcome
+from chathistory.conformance._outcome import Divergence, Outcome
 from chathistory.conformance._program import Program
 
 

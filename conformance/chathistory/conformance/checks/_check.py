@@ -11,7 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._interpreter import Execution, Observation, copy_of
-from chathistory.conformance._judge import Lens, Outcome, run_and_judge
+from chathistory.conformance._judge import run_and_judge
+from chathistory.conformance._lens import Lens
+from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step, in_mode
 from chathistory.conformance._report import Effort
 

@@ -9,7 +9,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._corpus import build, optional_fields
 from chathistory.conformance._event_loop_probe import Stall, measure
-from chathistory.conformance._judge import Divergence, Lens, Outcome, run_and_judge
+from chathistory.conformance._judge import run_and_judge
+from chathistory.conformance._lens import Lens
+from chathistory.conformance._outcome import Divergence, Outcome
 from chathistory.conformance._program import (
     Add,
     AddBack,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied

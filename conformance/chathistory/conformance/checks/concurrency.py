@@ -12,7 +12,7 @@ from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._together import CANCEL, REFUSE

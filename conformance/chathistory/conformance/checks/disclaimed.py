@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from chathistory.conformance._backend import Backend
-from chathistory.conformance._judge import Lens, Outcome
+from chathistory.conformance._lens import Lens
+from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._program import Add, Clear, Mode, Program, Read, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import (

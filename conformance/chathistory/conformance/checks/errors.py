@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._odd_messages import OddMessage
 from chathistory.conformance._payloads import NOT_MESSAGES, NUMBERS, TEXTS, UNSTORABLE, filled
 from chathistory.conformance._program import Add, Assign, Clear, Program, Read, Step, program

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 
 from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fields
 from chathistory.conformance._hardness import hard_reasons
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
 from chathistory.conformance._payloads import (
     CONTAINERS,

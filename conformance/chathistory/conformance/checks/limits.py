@@ -8,7 +8,7 @@ from dataclasses import replace
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend, Limits
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Assign, Clear, Program, Read, Step, program
 from chathistory.conformance._session_ids import RUN_LENGTH, padded

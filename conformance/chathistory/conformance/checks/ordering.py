@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._corpus import build
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Program, Read, Step, program
 from chathistory.conformance._report import Effort

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Mode, Open, Program, Read, Step, Turn, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._runnables import CALLS, SHAPES, session_of_turn

@@ -8,7 +8,7 @@ from dataclasses import replace
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance._backend import Backend
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._payloads import UNSTORABLE
 from chathistory.conformance._program import (
     Add,

@@ -8,7 +8,7 @@ from typing import get_args
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance._corpus import build, optional_fields
-from chathistory.conformance._judge import Lens
+from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import (
     Add,
     AddBack,

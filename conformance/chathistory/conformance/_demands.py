@@ -1,0 +1,116 @@
+"""What messages and session ids demand of a store: to be kept, to be refused, or either of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chathistory.conformance._backend import Limits
+from chathistory.conformance._hardness import SIZE, hard_reasons, size_of
+from chathistory.conformance._program import Add, Assign
+from chathistory.conformance._session_ids import is_hard_session_id
+from chathistory.reference import Messages
+
+_BEYOND = "beyond the declared limit"
+
+# A batch may be refused for its size where none of its messages may.
+_MOST_CHARACTERS = 2**18
+_MOST_MESSAGES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is asked of a store.
+
+    Attributes:
+        kind: whether it must "store" what it is given, must "refuse" it, or may do either.
+        reasons: why it may refuse.
+    """
+
+    kind: Literal["store", "store or refuse", "refuse"]
+    reasons: frozenset[str] = frozenset()
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is more than the backend declares that it takes."""
+        return _BEYOND in self.reasons
+
+
+MUST_STORE = Demand("store")
+_MUST_REFUSE = Demand("refuse")
+_BEYOND_THE_LIMIT = Demand("store or refuse", frozenset({_BEYOND}))
+
+
+def demand_of_write(step: Add | Assign, limits: Limits | None) -> Demand:
+    """What the messages of a write demand.
+
+    Args:
+        step: the write.
+        limits: what the backend declares, where that decides what must be stored.
+    """
+    demand = _demand_of_messages(step)
+    limit = limits.message_bytes if limits else None
+    if limit is None or demand.kind == "refuse":
+        return demand
+    is_beyond = any(_bytes_of(message) > limit for message in step.messages)
+    return _BEYOND_THE_LIMIT if is_beyond else MUST_STORE
+
+
+def demand_of_ids(session_id: str, partition: str | None, limits: Limits | None) -> Demand:
+    """What the id of a session demands, and the name of the partition it is in, if any.
+
+    Args:
+        session_id: the id as it is handed to the backend.
+        partition: the name of a partition of the store.
+        limits: what the backend declares, where that decides which ids must work.
+    """
+    if limits and limits.session_id_bytes is not None:
+        return _BEYOND_THE_LIMIT if size_of(session_id) > limits.session_id_bytes else MUST_STORE
+    is_hard = is_hard_session_id(session_id) or (partition is not None and is_hard_session_id(partition))
+    return Demand("store or refuse" if is_hard else "store")
+
+
+def remark_on_limits(limits: Limits | None, of_id: Demand, of_messages: Demand) -> str | None:
+    """What to say of an add that was accepted: that a declared limit is not where the store ends, if so."""
+    if limits is None or not (of_id.is_beyond or of_messages.is_beyond):
+        return None
+    what, limit = ("a session id", limits.session_id_bytes) if of_id.is_beyond else ("a message", limits.message_bytes)
+    return f"the declared limit of {limit:,} bytes for {what} is not where it ends: one more was accepted"
+
+
+def meant_by(step: Add | Assign) -> Messages:
+    """The messages that a write is meant to store."""
+    if isinstance(step, Add) and step.text:
+        cls = HumanMessage if step.call == "add_user_message" else AIMessage
+        return (cls(content=step.messages[0].content),)
+    return tuple(step.messages)
+
+
+def _demand_of_messages(step: Add | Assign) -> Demand:
+    """What the messages of a write demand of a store that declares no limits."""
+    if isinstance(step, Add) and step.container in ("bare", "failing generator") and step.call == "add_messages":
+        return _MUST_REFUSE
+    if any(not isinstance(message, BaseMessage) for message in step.messages):
+        return _MUST_REFUSE
+    reasons = frozenset().union(*(hard_reasons(message) for message in step.messages))
+    if isinstance(step, Add) and step.container == "generator":
+        reasons |= {"iterable"}
+    if _is_large(step.messages):
+        reasons |= {SIZE}
+    return Demand("store or refuse" if reasons else "store", reasons)
+
+
+def _is_large(messages: Sequence[BaseMessage]) -> bool:
+    return sum(_characters_of(message) for message in messages) > _MOST_CHARACTERS or len(messages) > _MOST_MESSAGES
+
+
+def _characters_of(message: BaseMessage) -> int:
+    return len(message.content) if isinstance(message.content, str) else 0
+
+
+def _bytes_of(message: BaseMessage) -> int:
+    """How many bytes of UTF-8 the text of a message has."""
+    return size_of(message.content) if isinstance(message.content, str) else 0

@@ -1,0 +1,59 @@
+"""Reads what an error says: what led to it, what it gives away, and whether anybody meant to raise it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+
+_CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
+
+_MOST_CHARACTERS = 400
+
+_RAW_LOOP_ERRORS = (
+    "attached to a different loop",
+    "bound to a different event loop",
+    "loop is closed",
+    "no running event loop",
+    "Non-thread-safe",
+)
+
+
+def shown_error(error: BaseException | None) -> str:
+    """An error as its type and message, cut where it gets long."""
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+
+
+def logged_text(error: BaseException | None) -> str:
+    """All that a log shows of an error and of those that led to it."""
+    return " ".join(f"{each} {each!r}" for each in _chain(error))
+
+
+def carries_credentials(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a text holds one of these secrets, or a URL with a password."""
+    return any(secret in text for secret in secrets) or _CREDENTIALS.search(text) is not None
+
+
+def is_refusal_of_loop(error: BaseException) -> bool:
+    """Whether an error says on purpose that a handle belongs to another event loop."""
+    return "loop" in str(error).lower() and not _was_raised_by_asyncio(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that led to it, as a log shows them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _was_raised_by_asyncio(error: BaseException) -> bool:
+    """Whether asyncio stumbled, and nobody refused on purpose."""
+    if any(phrase in str(error) for phrase in _RAW_LOOP_ERRORS):
+        return True
+    traceback = error.__traceback__
+    filename = ""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        traceback = traceback.tb_next
+    return f"{asyncio.__name__}/" in filename.replace("\\", "/")
