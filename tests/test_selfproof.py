@@ -243,6 +243,19 @@ def test_an_interrupt_ends_it_and_its_processes(tmp_path: Path) -> None:
     assert _group(process.pid) == []
 
 
+def test_what_it_runs_ends_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves it no time to end anything; what runs sees that nobody waits any more."""
+    process = started("--json", "proof.json", "--processes", "1", cwd=tmp_path)
+    deadline = time.monotonic() + DEADLINE
+    while len(_group(process.pid)) < AT_WORK and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=DEADLINE)
+    while _group(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _group(process.pid) == []
+
+
 def _group(group: int) -> list[int]:
     """The processes of a group."""
     members = []

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ class _Crew(Generic[Task, Result]):
         """Begin a task."""
         folder = tempfile.mkdtemp(prefix="chathistory-selfproof-")
         ours, theirs = self._context.Pipe(duplex=False)
-        # Daemons, so that they are gone with this process.
+        # Daemons, so that they are gone with this process when it ends in good order.
         process = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(self._function, task, folder, theirs), daemon=True
         )
@@ -172,6 +173,7 @@ def _work(function: Callable[[Any], Any], task: Any, folder: str, answer: Connec
 
     Temporary files go to a folder that is removed with the process, which has no time to tidy up.
     """
+    threading.Thread(target=_end_with_the_parent, args=(folder,), daemon=True).start()
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
@@ -182,3 +184,12 @@ def _work(function: Callable[[Any], Any], task: Any, folder: str, answer: Connec
         result = Lost(f"{type(error).__name__}: {error}")
     answer.send(result)
     answer.close()
+
+
+def _end_with_the_parent(folder: str) -> None:
+    """Don't run on when whoever asked has been killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
