@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from botocore.exceptions import (
@@ -113,6 +114,24 @@ class OutOfPatienceError(Exception):
 
 OWN_ERRORS = (RefusedError, UnknownOutcomeError, MissingChunkError, OldItemError, OutOfPatienceError)
 """What the steps of an operation raise of their own."""
+
+
+def whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer, if it is known to be whole.
+
+    One that is cut off within its HTTP headers has lost its length and its checksum, and is parsed as an empty one:
+    a history would be read as empty. A client without HTTP, as in a test, tells no headers and is believed.
+
+    Raises:
+        ResponseParserError: the headers don't say how long the answer is.
+    """
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
+    if headers is None:
+        return answer
+    length = str(headers.get("content-length", ""))
+    if (length.isdigit() and int(length) > 0) or "chunked" in str(headers.get("transfer-encoding", "")):
+        return answer
+    raise ResponseParserError("the answer was cut off within its headers")
 
 
 def kind_of(error: BaseException) -> Kind:
