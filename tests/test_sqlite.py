@@ -674,3 +674,18 @@ def test_async_methods_without_aiosqlite_say_what_to_install(path: str, monkeypa
         asyncio.run(history.aadd_messages(humans("a")))
     history.add_messages(humans("b"))
     assert texts(history) == ["b"]
+
+
+@pytest.mark.parametrize("answer", ["ABORT", "FAIL", "IGNORE", "REPLACE", "ROLLBACK"])
+def test_a_constraint_of_the_users_own_refuses_the_whole_batch(path: str, answer: str) -> None:
+    """Whatever the table says of conflicts: nothing is skipped, replaced or left of a batch that fails (ATM-1, ERR-2)."""
+    with raw(path) as connection:
+        connection.execute(
+            "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT, "
+            f"UNIQUE (session_id, message) ON CONFLICT {answer})"
+        )
+    history = SQLiteChatMessageHistory("s", path)
+    history.add_messages(humans("first"))
+    with pytest.raises(StoreError):
+        history.add_messages(humans("a", "same", "same"))
+    assert texts(history) == ["first"]
