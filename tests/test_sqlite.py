@@ -678,7 +678,7 @@ def test_async_methods_without_aiosqlite_say_what_to_install(path: str, monkeypa
 
 @pytest.mark.parametrize("answer", ["ABORT", "FAIL", "IGNORE", "REPLACE", "ROLLBACK"])
 def test_a_constraint_of_the_users_own_refuses_the_whole_batch(path: str, answer: str) -> None:
-    """Whatever the table says of conflicts: nothing is skipped, replaced or left of a batch that fails (ATM-1, ERR-2)."""
+    """Whatever it says of conflicts: nothing is skipped, replaced or left of a batch that fails (ATM-1)."""
     with raw(path) as connection:
         connection.execute(
             "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT, "

@@ -61,7 +61,7 @@ class Sql:
         )
         self.clear = f"DELETE FROM main.{table} AS t WHERE {where}"  # noqa: S608 -- names are quoted
         # Ids are given here: SQLite itself picks them at random once the largest is used up (CON-3).
-        # OR ABORT, whatever the table's constraints say of conflicts: no row is skipped, and none stays of a batch that fails.
+        # OR ABORT, whatever constraints say of conflicts: no row is skipped, and none stays of a batch that fails.
         self.add = (
             f'INSERT OR ABORT INTO main.{table} ("id", {session}, "message") '  # noqa: S608 -- names are quoted
             f'SELECT (SELECT coalesce(max("id"), 0) FROM main.{table}) + j.key + 1, ?1, j.value '
