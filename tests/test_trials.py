@@ -96,7 +96,9 @@ def test_the_proxy_counts_bytes_round_trips_and_messages() -> None:
         assert passed.messages >= 4
 
 
-@pytest.mark.parametrize(("moment", "arrives"), [("before", b""), ("within", b"1234"), ("after", b"12345678")])
+@pytest.mark.parametrize(
+    ("moment", "arrives"), [("before", b""), ("within", b"1234"), ("after", b"12345678"), ("early in", b"1234")]
+)
 def test_the_proxy_cuts_an_answer(moment: str, arrives: bytes) -> None:
     """Nothing, a half or all of the answer arrives, and then the connection ends."""
     with through_a_proxy() as (proxy, connection):
@@ -107,6 +109,13 @@ def test_the_proxy_cuts_an_answer(moment: str, arrives: bytes) -> None:
             answer += chunk
         assert answer == arrives
         assert proxy.spare()
+
+
+def test_the_proxy_cuts_a_long_answer_early_in_it() -> None:
+    """What would be a status line arrives, and nothing that says how long the answer is."""
+    with through_a_proxy() as (proxy, connection):
+        proxy.cut_at(2, "early in")
+        assert ask(connection, b"7" * 1000) == b"7" * 24
 
 
 def test_the_proxy_lets_new_connections_pass_after_a_cut() -> None:

@@ -200,6 +200,28 @@ class ReadsNothingAfterALostConnection(NetworkHistory):
 
 
 @network_mutant("DUR-4", hardness="stateful", operations=2)
+class TakesTheHeadForTheAnswer(NetworkHistory):
+    """An answer of which no more than the head has come says nothing of a length, and is taken for an empty one."""
+
+    def _read(self) -> list[str]:
+        try:
+            return super()._read()
+        except OSError:
+            if 0 < self._received < 32:
+                return []
+            raise
+
+    def _send(self, line: bytes) -> Any:
+        self._received = 0
+        return super()._send(line)
+
+    def _line(self) -> bytes:
+        line = super()._line()
+        self._received = len(line)
+        return line
+
+
+@network_mutant("DUR-4", hardness="stateful", operations=2)
 class WaitsForEver(NetworkHistory):
     """No time-out and no look at the socket: it waits for an answer that never comes."""
 

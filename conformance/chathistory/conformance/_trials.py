@@ -90,7 +90,7 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "cut_connections",
             "each call returns or raises, and took effect wholly and once, or, if it raised, not at all",
             (*_WIRE, "trials/_cuts.py"),
-            "of 3 moments of each message on the wire",
+            "of 4 moments of each message on the wire",
         ),
     )
 }

@@ -183,13 +183,18 @@ class NetworkHistory(BaseChatMessageHistory):
                     self._connection = connection.makefile("rwb")  # which is now the only one that keeps it open
             self._connection.write(line)
             self._connection.flush()
-            answer = self._connection.readline()
+            answer = self._line()
             if not answer.endswith(b"\n"):
                 raise ConnectionError("the server closed the connection")
         except OSError as error:
             self._forget()
             raise ConnectionError(f"session {self.session_id!r}: the connection was lost: {error}") from error
         return json.loads(answer)
+
+    def _line(self) -> bytes:
+        """The answer, or as much of it as has come before the connection ended."""
+        line: bytes = self._connection.readline()
+        return line
 
     def __del__(self) -> None:
         self._forget()

@@ -14,7 +14,7 @@ from chathistory.conformance.trials._finding import Finding, loops_over_batches
 from chathistory.conformance.trials._proxy import Proxy
 
 _CALLS = ("add", "read", "clear")
-_MOMENTS = ("before", "after", "within")
+_MOMENTS = ("before", "after", "within", "early in")
 _SECONDS_TO_RETURN = 20.0
 _TRIES = 6
 # More than any store needs for one call; a bound all the same, for one that never falls silent.
@@ -27,7 +27,7 @@ def cut_connections(backend: Any, *, mode: str, rounds: int, seed: int = 0, **_:
     Args:
         backend: the backend.
         mode: "sync" or "async".
-        rounds: how many moments of each message are tried, of the three there are.
+        rounds: how many moments of each message are tried, of the four there are.
         seed: not used; every message is cut.
     """
     del seed
@@ -37,10 +37,16 @@ def cut_connections(backend: Any, *, mode: str, rounds: int, seed: int = 0, **_:
             trial = _Cuts(proxy, get_session_history, backend.get_session_history, caller)
             for call in _CALLS:
                 for message in range(1, trial.messages_of(call) + 1):
-                    for moment in _MOMENTS[:rounds]:
+                    for moment in _moments_of(call, rounds):
                         if problem := trial.problem_of(call, message, moment):
                             return Finding(problem, caller.calls)
         return Finding(_problem_of_first_calls(wire, proxy, backend, caller, rounds), caller.calls)
+
+
+def _moments_of(call: str, rounds: int) -> tuple[str, ...]:
+    """So many moments; of a read always that at which it is most easily taken for one of nothing."""
+    moments = _MOMENTS[:rounds]
+    return moments if call != "read" or "early in" in moments else (*moments, "early in")
 
 
 def _problem_of_first_calls(wire: Any, proxy: Proxy, backend: Any, caller: _Caller, rounds: int) -> str | None:

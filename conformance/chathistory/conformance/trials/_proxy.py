@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 _CHUNK = 1 << 16
 _QUIET_SECONDS = 0.015
 _SETTLING_SECONDS = 2.0
+# A status line of HTTP has 15 to 30, with its first header.
+_BYTES_OF_A_HEAD = 24
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Proxy:
 
         Args:
             message: the number; requests and answers both count.
-            moment: "before" it is passed on, "within" it, when a part has been, or "after" it.
+            moment: "before" it is passed on, "within" it, when a half has been, "after" it, or "early in" it, when so
+                little has passed that a protocol with a head knows how the call ended, and not how long its answer is.
         """
         with self._lock:
             self._cut_at, self._cut_done = (self._traffic[3] + message, moment), False
@@ -188,7 +191,7 @@ class Proxy:
                     break
                 if direction == "received" and is_first and self._delay:
                     time.sleep(self._delay)
-                target.sendall(chunk[: len(chunk) // 2] if moment == "within" else chunk)
+                target.sendall(chunk[: _part_of(len(chunk), moment)])
                 if moment:
                     break
         link.cut(reset=False)
@@ -210,3 +213,8 @@ class Proxy:
                     moment, self._cut_at, self._cut_done = self._cut_at[1], None, True
                     return moment, True
             return "", is_first
+
+
+def _part_of(size: int, moment: str) -> int:
+    """How many bytes of a message are passed on that is cut at this moment."""
+    return {"within": size // 2, "early in": min(size // 2, _BYTES_OF_A_HEAD)}.get(moment, size)
