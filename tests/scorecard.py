@@ -18,7 +18,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -54,21 +54,29 @@ def do(job: Job) -> Verdict:
     return watch.verdict(job.name)
 
 
-def plan(seeds: int, full_seeds: int, adapters: Iterable[str] = (), *, to_the_end: bool = True) -> Iterator[Job]:
+def plan(
+    seeds: int, full_seeds: int, adapters: Sequence[str] = (), *, adapter_seeds: int = 0, to_the_end: bool = True
+) -> Iterator[Job]:
     """All runs, those first that tell most.
 
     With seed 0 each mutant has a quick run over all clauses to the end, which tells every clause that finds it, unless
     `to_the_end` is False; with the others quick runs up to the first violation. Full runs, up to the first violation,
-    tell what quick ones miss.
+    tell what quick ones miss. Adapters have full runs to the end with as many seeds as `adapter_seeds` says.
     """
     names = [mutant.name for mutant in MUTANTS]
     for seed in range(seeds):
         yield from (_job(name, "first" if seed or not to_the_end else "whole", "quick", seed) for name in names)
         yield from (_job(odd.name, "whole", "quick", seed) for odd in ODD)
-        yield from (dataclasses.replace(_job(name, "whole", "quick", seed), catalogue=ADAPTERS) for name in adapters)
+        yield from (_of_adapter(name, "quick", seed) for name in adapters)
     for seed in range(full_seeds):
         yield from (_job(name, "first", "full", seed) for name in names)
         yield from (_job(odd.name, "whole", "full", seed) for odd in ODD)
+    for name in adapters:
+        yield from (_of_adapter(name, "full", seed) for seed in range(adapter_seeds))
+
+
+def _of_adapter(name: str, effort: Effort, seed: int) -> Job:
+    return dataclasses.replace(_job(name, "whole", effort, seed), catalogue=ADAPTERS)
 
 
 def _job(name: str, extent: Extent, effort: Effort, seed: int) -> Job:
@@ -185,10 +193,21 @@ def commands() -> None:
 @click.option("--full-seeds", type=click.IntRange(0), default=1, show_default=True, help="Of full runs.")
 @click.option("--to-the-end/--first-only", default=True, help="Whether runs with seed 0 tell every clause.")
 @click.option("--adapter", "adapters", multiple=True, help="Check this registered backend, too (repeatable).")
-def full(runs: Path, processes: int, seeds: int, full_seeds: int, to_the_end: bool, adapters: tuple[str, ...]) -> None:
+@click.option("--adapter-seeds", type=click.IntRange(0), default=0, show_default=True, help="Of full runs of adapters.")
+def full(
+    *,
+    runs: Path,
+    processes: int,
+    seeds: int,
+    full_seeds: int,
+    to_the_end: bool,
+    adapters: tuple[str, ...],
+    adapter_seeds: int,
+) -> None:
     """Do all runs that are not noted yet, then write docs/scorecard.json and docs/scorecard.md."""
     done = {noted["key"] for noted in read_runs(runs) if "key" in noted and not noted["lost"]}
-    jobs = [job for job in plan(seeds, full_seeds, adapters, to_the_end=to_the_end) if key_of(job) not in done]
+    planned = plan(seeds, full_seeds, adapters, adapter_seeds=adapter_seeds, to_the_end=to_the_end)
+    jobs = [job for job in planned if key_of(job) not in done]
     command = shlex.join(["python", "-m", "tests.scorecard", *sys.argv[1:]])
     with runs.open("a", encoding="utf-8") as file, click.progressbar(length=len(jobs), label="runs") as bar:
         file.write(json.dumps({"circumstances": circumstances(command)}) + "\n")

@@ -406,3 +406,23 @@ def test_the_command_checks_a_target_and_renders_the_pages(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "matrix/reference.json").read_text())["verdict"] == "conformant"
     assert {path.name for path in tmp_path.iterdir()} == {"matrix", "matrix.md", "peers.md"}
+
+
+def test_the_readme_names_every_clause_that_a_peer_is_seen_to_break() -> None:
+    """Its table says no less than the published reports, but for what only warns; it may say more, found otherwise."""
+    rows = re.findall(
+        r"^\| `chathistory check (peer:\S+)` \|(.*)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(rows) == len(PEERS)
+    for name, row in rows:
+        report = json.loads((DOCS / "matrix" / f"{name.replace(':', '-')}.json").read_text("utf-8"))
+        broken = {clause["id"] for clause in report["clauses"] if clause["outcome"] == "failed"}
+        assert broken <= _named_in(row), name
+
+
+def _named_in(line: str) -> set[str]:
+    """The clauses that a line names, with those between "ATM-1 to ATM-3"."""
+    named = set(re.findall(r"[A-Z]{3,4}-\d+", line))
+    for family, first, last in re.findall(r"([A-Z]{3,4})-(\d+) to \1-(\d+)", line):
+        named |= {f"{family}-{number}" for number in range(int(first), int(last) + 1)}
+    return named

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tests import scorecard
 from tests.mutants import MUTANTS, ODD
-from tests.scorecard import DATA, PAGE, faults, key_of, plan, read_runs, sample
+from tests.scorecard import ADAPTERS, DATA, PAGE, faults, key_of, plan, read_runs, sample
 from tests.scorecard_page import killed, named_first, page, rightly_named, survivors
 from tests.scorecard_summary import summarise
 
@@ -143,6 +143,18 @@ def test_a_run_has_a_key_of_its_own() -> None:
     """So that an interrupted measurement goes on where it stopped."""
     jobs = list(plan(2, 1, ["sqlite"]))
     assert len({key_of(job) for job in jobs}) == len(jobs) == 3 * (len(MUTANTS) + len(ODD)) + 2
+
+
+def test_adapters_have_full_runs_of_their_own() -> None:
+    """As many as are asked for, to the end, since a correct backend has no first violation."""
+    jobs = [job for job in plan(1, 0, ["sqlite"], adapter_seeds=3) if job.catalogue == ADAPTERS]
+    assert [(job.configuration.effort, job.configuration.seed) for job in jobs] == [
+        ("quick", 0),
+        ("full", 0),
+        ("full", 1),
+        ("full", 2),
+    ]
+    assert {job.extent for job in jobs} == {"whole"}
 
 
 def test_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
