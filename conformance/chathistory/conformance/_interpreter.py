@@ -115,6 +115,8 @@ class Execution:
     operations: int = 0
     _handles: dict[int, History] = field(default_factory=dict)
     _sessions: dict[int, SessionKey] = field(default_factory=dict)
+    _opens: dict[int, Open] = field(default_factory=dict)
+    _left: dict[SessionKey, Open] = field(default_factory=dict)
     _arguments: dict[int, list[Any]] = field(default_factory=dict)
     _results: dict[int, _Kept] = field(default_factory=dict)
     _kept: list[_Kept] = field(default_factory=list)
@@ -191,7 +193,9 @@ class Execution:
         self.operations += 1
         match step:
             case Open():
+                self._drop(step.handle)
                 self._handles[step.handle] = self._open(step)
+                self._opens[step.handle] = step
             case Add():
                 return self._add(step, messages)
             case Read():
@@ -244,6 +248,15 @@ class Execution:
         if step.partition is None or self.backend.in_partition is None:
             return self.backend.get_session_history(session_id)
         return self.backend.in_partition(self.token.fill(step.partition), session_id)
+
+    def _drop(self, handle: int) -> None:
+        """Let go of what had this number before anything else is made: the next may stand where it stood."""
+        self._handles.pop(handle, None)
+        if handle in self._opens:
+            self._left.setdefault(self._key_of(self._opens[handle]), self._opens.pop(handle))
+
+    def _key_of(self, step: Open) -> SessionKey:
+        return step.partition, step.session
 
     def _open(self, step: Open) -> History:
         session_id = self.token.fill(step.session)
@@ -316,6 +329,9 @@ class Execution:
                 for handle, history in self._handles.items():
                     if is_unique(self._sessions[handle][1]):
                         history.clear()
+                for left in self._left.values():
+                    if is_unique(left.session):
+                        self._open(left).clear()
                 for step in self.program.steps:
                     if isinstance(step, Together):
                         self._open_of_workers(step).clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chathistory.conformance._divergences import unlike_the_sync_form, wrong_read
+from chathistory.conformance._divergences import not_a_list, unlike_the_sync_form, wrong_read
 from chathistory.conformance._interpreter import Observation, copy_of
 from chathistory.conformance._outcome import Divergence, StopJudging
 from chathistory.conformance._views import all_equal
@@ -44,7 +44,9 @@ class Twin:
         observed, expected = copy_of(observation.value), copy_of(twin.value) if twin is not None else []
         if not isinstance(expected, list):
             raise StopJudging
-        if isinstance(observed, list) and all_equal("full", expected, observed):
+        if not isinstance(observation.value, list):
+            return not_a_list(observation)
+        if all_equal("full", expected, observed):
             return None
         return wrong_read(observation, [tuple(expected)], observation.value, "full")
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
+from collections import OrderedDict
 from dataclasses import dataclass
 from decimal import Decimal
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -304,6 +306,9 @@ UNSTORABLE: tuple[Value, ...] = tuple(
         ("UUID", uuid.UUID(int=1)),
         ("object", SimpleNamespace(a=1)),
         ("message inside", {"message": HumanMessage(content="x")}),
+        ("key that is a tuple", {(1, 2): "a", "b": 1}),
+        ("key that is bytes", {b"a": 1}),
+        ("member of an enumeration", uuid.SafeUUID.safe),
         ("colliding keys 1", {1: "a", "1": "b"}),
         ("colliding keys True", {True: "a", "True": "b"}),
         ("colliding keys true", {True: "a", "true": "b"}),
@@ -319,6 +324,8 @@ UNUSUAL: tuple[Value, ...] = tuple(
     for name, value in (
         # What `message.text` gives is a subclass of str.
         ("subclass of str", TextAccessor("text")),
+        ("subclass of int", HTTPStatus.OK),
+        ("subclass of dict", OrderedDict({"b": 1, "a": OrderedDict({"d": 2})})),
         ("tuple", (1, "a")),
         ("empty tuple", ()),
         ("tuple in a list", [(1, 2)]),
@@ -339,6 +346,7 @@ CONTENTS: tuple[Value, ...] = (
     Value("list of one str", ["a"]),
     Value("list with an empty str", ["", "a", ""]),
     Value("empty list", []),
+    Value("one text block", [{"type": "text", "text": "a"}]),
     Value("text blocks", [{"type": "text", "text": "a"}, {"type": "text", "text": ""}]),
     Value("str and dict blocks", ["a", {"type": "text", "text": "b"}, "c"]),
     Value(

@@ -15,10 +15,12 @@ import math
 import re
 import types
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from decimal import Decimal
 from functools import cache
+from http import HTTPStatus
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -255,6 +257,12 @@ _WRITERS: Mapping[type, tuple[str, Callable[[Any, str], Any]]] = {
     datetime.date: ("$date", lambda value, _: value.isoformat()),
     uuid.UUID: ("$uuid", lambda value, _: str(value)),
     TextAccessor: ("$text", lambda value, _: str.__str__(value)),
+    OrderedDict: (
+        "$ordered",
+        lambda value, place: [[_to_json(item, place) for item in pair] for pair in value.items()],
+    ),
+    HTTPStatus: ("$status", lambda value, _: int(value)),
+    uuid.SafeUUID: ("$safety", lambda value, _: value.name),
     types.SimpleNamespace: ("$namespace", lambda value, place: _dict_to_json(vars(value), place)),
     object: ("$object", lambda _, __: "object()"),
 }
@@ -355,7 +363,7 @@ def _value(data: Any, place: str) -> Any:
     here = f"{place}.{tag}"
     try:
         return _READERS[tag](content, here)
-    except (TypeError, ValueError, ArithmeticError, binascii.Error) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, binascii.Error) as error:
         raise UsageError(f"{here}: {error}") from None
 
 
@@ -434,6 +442,9 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "$date": lambda data, place: datetime.date.fromisoformat(_text(data, place)),
     "$uuid": lambda data, place: uuid.UUID(_text(data, place)),
     "$text": lambda data, place: TextAccessor(_text(data, place)),
+    "$ordered": lambda data, place: OrderedDict(_values(data, place)),
+    "$status": lambda data, _: HTTPStatus(data),
+    "$safety": lambda data, place: uuid.SafeUUID[_text(data, place)],
     "$namespace": _namespace,
     "$object": _object,
     "$items": _from_items,

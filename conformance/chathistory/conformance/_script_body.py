@@ -181,7 +181,9 @@ class Body:
         return "pass  # a refusal is allowed here"
 
     def _prepared(self, index: int, step: Step) -> list[Statement]:
-        """The list that an add is given, by a name, where it is changed or looked at later."""
+        """The list that an add is given, by a name, where it is changed or looked at later; room for a new handle."""
+        if isinstance(step, Open) and any(_opens(earlier, step.handle) for earlier in self._steps[:index]):
+            return [f"del h{step.handle}"]  # first, so that the next may stand where it stood
         if not isinstance(step, Add):
             return []
         is_last = index == self._last and self._expectation.kind == "unchanged-argument"
@@ -364,3 +366,7 @@ class Body:
             *raised,
             'secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]',
         ]
+
+
+def _opens(step: Step, handle: int) -> bool:
+    return isinstance(step, Open) and step.handle == handle

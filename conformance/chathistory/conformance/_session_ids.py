@@ -71,6 +71,7 @@ _LETTERS = (
     _after_run("homoglyphs", "a", "\u0430", "\u0251"),
     _after_run("zero width", "", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\ufe0f"),
     _after_run("outside the BMP", "\U0001f600", "\U0001f601", "\U0001f600\U0001f600", "\ufffd", "?"),
+    _after_run("lone surrogates", "a\ud800b", "a\udc00b", "a?b", "a\ufffdb", "ab"),
     _after_run("mojibake", "\u00e9", "\u00c3\u00a9", "?", "\ufffd"),
 )
 
@@ -112,6 +113,7 @@ _SYNTAX = (
     _after_run("backslash", "\\", "\\\\", "/", "\\n", "\\u0041", "A"),
     _after_run("trailing dot", "", ".", "..", "a.", "a"),
     _after_run("percent-encoding", "%41", "A", "%2541", "%C3%A9", "\u00e9"),
+    _after_run("delimiters encoded, the percent sign not", "a/b", "a%2Fb", "a%2fb", "a:b", "a%3Ab", "a#b", "a%23b"),
     _after_run("encoded space", "a b", "a+b", "a%20b", "a&#32;b"),
     _after_run("file names", "", ".json", ".JSON", ".txt", ".db", "~", ".bak", ".lock", ".tmp"),
     _after_run("keys beside a session's own", "", ":meta", ":seq", ":count", ":lock", ":ttl", ":version", ":messages"),

@@ -10,10 +10,11 @@ import datetime
 import keyword
 import types
 import uuid
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from langchain_core.messages import BaseMessage, RemoveMessage
@@ -32,6 +33,9 @@ _MODULE_OF_NAME: Mapping[str, str] = {
     "BaseMessage": "langchain_core.messages",
     "Decimal": "decimal",
     "Literal": "typing",
+    "HTTPStatus": "http",
+    "OrderedDict": "collections",
+    "SafeUUID": "uuid",
     "SimpleNamespace": "types",
     "UUID": "uuid",
     "TextAccessor": "langchain_core.messages.base",
@@ -117,6 +121,9 @@ class Renderer:
             return self._container(value)
         if kind is dict:
             return self._dict(value)
+        if kind is OrderedDict:
+            self.names.add("OrderedDict")
+            return called("OrderedDict", self._dict(value))
         if kind is types.SimpleNamespace:
             self.names.add("SimpleNamespace")
             return self._call("SimpleNamespace", [], vars(value))
@@ -261,6 +268,8 @@ _SCALARS: Mapping[type, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     object: ((), lambda _: "object()"),
     Decimal: (("Decimal",), lambda value: f'Decimal("{value}")'),
     uuid.UUID: (("UUID",), lambda value: f'UUID("{value}")'),
+    HTTPStatus: (("HTTPStatus",), str),
+    uuid.SafeUUID: (("SafeUUID",), str),
     TextAccessor: (("TextAccessor",), lambda value: f"TextAccessor({text_source(str.__str__(value))})"),
     datetime.datetime: (
         ("datetime",),

@@ -54,7 +54,8 @@ def run_together(
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
-    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later, as
+    is the read of "cancel read";
     "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
@@ -146,18 +147,22 @@ async def _as_tasks(
         for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
             if _is_cancelled(call):
-                await _cancelled_add(history, added, place % 5)
-                events.append(Event(number, "add", began, None, added))
+                await _cancelled(history, added, place % 5)
+                if added:
+                    events.append(Event(number, "add", began, None, added))
                 continue
             try:
                 result = await _async_call(history, call, added)
-            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            except (Exception, asyncio.CancelledError) as error:
                 ended, may_raise = time.monotonic(), _may_raise(call)
+                if ended > deadline:
+                    raise
                 events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
 
+    deadline = time.monotonic() + SECONDS_TO_END
     working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]
     try:
         await asyncio.wait_for(asyncio.gather(*working), SECONDS_TO_END)
@@ -169,7 +174,8 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = 0 if call in (READ, CLEAR) else int(str(call).removeprefix(CANCEL).removeprefix(REFUSE))
+        word = str(call).removeprefix(CANCEL).removeprefix(REFUSE)
+        size = int(word) if word.isdigit() else 0
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
@@ -190,9 +196,10 @@ def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
     return batch
 
 
-async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
-    """Begin an add, and cancel it after so many turns: nobody knows whether it takes effect."""
-    task = asyncio.ensure_future(history.aadd_messages([HumanMessage(content) for content in added]))
+async def _cancelled(history: Any, added: tuple[str, ...], turns: int) -> None:
+    """Begin an add, or a read, and cancel it after so many turns: nobody knows whether an add takes effect."""
+    messages = [HumanMessage(content) for content in added]
+    task = asyncio.ensure_future(history.aadd_messages(messages) if added else history.aget_messages())
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
 
+from chathistory.conformance._corpus import build
 from chathistory.conformance._lens import Lens
-from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, program
+from chathistory.conformance._payloads import filled
+from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
 from chathistory.conformance.checks.sessions import rich, written_before
 from chathistory.conformance.strategies import programs
+from chathistory.reference import MESSAGE_CLASSES
+
+_A_WHILE = Wait(0.03)
+"""Long enough for what a store puts off until it has time."""
 
 
 def _cleared(_effort: Effort) -> Iterator[Program]:
@@ -29,6 +36,9 @@ def _cleared(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, varied(12)), Clear(1), Read(1), fresh_read(2))
     for count in (26, 101, 257, 1_001, 2_101):
         yield program(opened(A), Add(1, numbered(count)), Clear(1), Read(1), fresh_read(2))
+    for cls in MESSAGE_CLASSES:
+        yield program(opened(A), Add(1, (build(cls), *numbered(2))), Clear(1), Read(1), fresh_read(2))
+    yield program(opened(A), Add(1, numbered(3)), Clear(1), _A_WHILE, Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(600)), Add(1, numbered(600, first=601)), Clear(1), Read(1))
 
 
@@ -68,6 +78,16 @@ def _started_anew(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A), Add(1, numbered(130)), Clear(1), Add(1, numbered(2, first=131)), Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(130, first=3)), Read(1))
+    yield program(
+        opened(A),
+        Add(1, numbered(2)),
+        Clear(1),
+        Add(1, numbered(1, first=3)),
+        _A_WHILE,
+        Read(1),
+        Add(1, numbered(1, first=4)),
+        fresh_read(2),
+    )
     steps: list[Step] = []
     for cycle in range(5):
         steps += [Add(1, numbered(cycle + 1, first=10 * cycle)), Read(1), Clear(1)]
@@ -105,6 +125,9 @@ def _clears_beside(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A, B), Add(1, rich("a")), Read(1), Clear(2), Read(1), Clear(2), Read(1))
     yield program(Open(1, A), Add(1, rich("a")), Read(1), Open(2, ""), Read(2), Clear(2), Read(1))
+    for size in (1, 300, 5_000, 70_000):
+        same = (HumanMessage(content=filled(size)), AIMessage(content=filled(size)))
+        yield program(opened(A, B), Add(1, same), Add(2, same), Read(1), Clear(2), Read(1), fresh_read(3))
     for first, second in (
         ("{run}", "{run}-a"),
         ("{run}-a", "{run}-ab"),

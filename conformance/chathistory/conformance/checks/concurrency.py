@@ -124,7 +124,10 @@ def _may_be_refused(call: int | str) -> bool:
 
 
 def _uncancelled(call: int | str) -> int | str:
-    return int(call.removeprefix(CANCEL)) if isinstance(call, str) and call.startswith(CANCEL) else call
+    if not (isinstance(call, str) and call.startswith(CANCEL)):
+        return call
+    word = call.removeprefix(CANCEL)
+    return int(word) if word.isdigit() else word
 
 
 def _check(
@@ -185,6 +188,7 @@ _CLEARERS = (
 )
 _CANCELLERS = (
     ((1, "cancel 3", 1, "cancel 2", "cancel 5", 1), (2, "read", 1, 2, "read", 1), ("cancel 1", 1, "read", 1, "read")),
+    (("cancel read",) * 9, ("read", "read", 1) * 3, (1, "read", "cancel read", "read")),
 )
 _REFUSERS = (
     (_ADDING, _ADDING, ("refuse 2", "refuse 1", 1) * 4),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, RemoveMessage, ToolMessage
 
 from chathistory.conformance._corpus import CONTENT_CLASSES, build, optional_fields
 from chathistory.conformance._hardness import hard_reasons
@@ -44,6 +44,13 @@ _TEXTUAL = tuple(value for value in CONTAINERS if value.name.startswith("key") a
 
 # Names that a record has for its own columns, and that a caller may use in an object.
 _COLUMNS = ("type", "content", "id", "name", "role", "data", "kwargs", "session_id", "message", "messages", "_id")
+
+# Columns of its own that a record may have beside the message, and a caller for a field that no class has.
+_EXTRA_COLUMNS = (
+    *("created_at", "updated_at", "timestamp", "time", "date", "ttl", "expires_at", "version", "seq", "index"),
+    *("position", "role", "session_id", "conversation_id", "thread_id", "user_id", "metadata", "data", "kwargs"),
+    *("message", "message_id", "key", "value", "pk", "sk"),
+)
 
 _FILLED = {"key": "value"}
 
@@ -101,6 +108,9 @@ def _every_class(_effort: Effort) -> Iterator[Program]:
     # Classes that some stores take for the class that their role or name speaks of.
     yield _kept(ChatMessage(content="m1", role=role) for role in _ROLES)
     yield _kept(HumanMessage(content="m1", name=role) for role in _ROLES)
+    # What asks langgraph to remove messages is a message here.
+    removals = [RemoveMessage(id=identity) for identity in ("id-1", "__remove_all__")]
+    yield program(opened(A), singly(1, [HumanMessage(content="m1", id="id-1"), *removals]), Read(1), fresh_read(2))
 
 
 def _every_content(_effort: Effort) -> Iterator[Program]:
@@ -190,6 +200,7 @@ def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
 
 def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(_changed_in_place())
+    yield _kept([HumanMessage(content="m1", **dict.fromkeys(_EXTRA_COLUMNS, "m1"))])
     for place in _OBJECTS.values():
         yield _kept(place({"type": "m1", name: "m1"}) for name in _COLUMNS)
     for cls in MESSAGE_CLASSES:
@@ -213,6 +224,8 @@ def _every_text(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in texts if len(text.value) < 1_000])
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
+    everything = "|".join(text.value for text in texts if len(text.value) < 1_000 and not text.hard)
+    yield _kept(build(cls, content=f"\ufeff a\r\n{everything}\r\n ") for cls in CONTENT_CLASSES)
     long = [text.value for text in texts if len(text.value) >= 1_000]
     yield _kept(HumanMessage(content=text) for text in long)
     yield _kept(place(filled(size)) for place in _PLACES.values() for size in (5_000, 40_000, 70_000))

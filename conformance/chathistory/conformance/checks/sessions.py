@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -43,7 +43,29 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     )
 
 
-def _several_sessions(_effort: Effort) -> Iterator[Program]:
+_MANY: Mapping[Effort, int] = {"quick": 130, "full": 1_100, "thorough": 5_000}
+"""More sessions than some stores keep, or can tell apart by a short hash."""
+
+
+def _many_sessions(effort: Effort) -> Program:
+    """One session while very many others are used, through few handles at a time: a store may have few connections."""
+    others: list[Step] = []
+    reads: list[Step] = []
+    for number in range(_MANY[effort]):
+        others += [Open(2, f"{{run}}-n{number}"), Add(2, (HumanMessage(content=f"m{number}"),))]
+        reads += [Open(2, f"{{run}}-n{number}"), Read(2)]
+    return program(opened(A), Add(1, rich("a")), Read(1), others, Read(1), fresh_read(3), reads)
+
+
+def _handles_come_and_go() -> Program:
+    """Handles on two sessions, each gone before the next is opened: it may stand where that one stood."""
+    turns: list[Step] = []
+    for _ in range(6):
+        turns += [Open(1, A), Read(1), Open(1, B), Read(1)]
+    return program(Open(1, A), Add(1, numbered(1)), Open(1, B), Add(1, numbered(1, first=2)), turns)
+
+
+def _several_sessions(effort: Effort) -> Iterator[Program]:
     reads = [Read(1), Read(2), Read(3)]
     yield program(opened(A, B, C), Add(1, rich("a")), Read(1), Add(2, rich("b")), reads, Add(3, rich("c")), reads)
     yield program(
@@ -67,6 +89,8 @@ def _several_sessions(_effort: Effort) -> Iterator[Program]:
         Read(1),
         Read(2),
     )
+    yield _handles_come_and_go()
+    yield _many_sessions(effort)
 
 
 def _colliding(ids: Iterable[str], *, clears_all: bool) -> Program:
@@ -88,10 +112,15 @@ def _collisions(effort: Effort) -> Iterator[Program]:
 
 def each_session_alone(failing: Program) -> Iterator[Program]:
     """The steps of each session without those of the others: what fails so is no matter of two sessions."""
-    session_of = {step.handle: (step.session, step.partition) for step in failing.steps if isinstance(step, Open)}
-    for session in dict.fromkeys(session_of.values()):
-        handles = {handle for handle, of in session_of.items() if of == session}
-        yield Program(tuple(step for step in failing.steps if getattr(step, "handle", None) in handles))
+    now: dict[int, tuple[str, str | None]] = {}
+    steps_of: dict[tuple[str, str | None], list[Step]] = {}
+    for step in failing.steps:
+        if isinstance(step, Open):
+            now[step.handle] = (step.session, step.partition)
+        if (session := now.get(getattr(step, "handle", 0))) is not None:
+            steps_of.setdefault(session, []).append(step)
+    for steps in steps_of.values():
+        yield Program(tuple(steps))
 
 
 def with_plain_ids_and_each_alone(failing: Program) -> Iterator[Program]:
@@ -278,6 +307,7 @@ def _cancelled_beside(_effort: Effort) -> Iterator[Program]:
             add, again = Add(1, numbered(1), mode="async"), Add(1, numbered(1, first=2), mode="async")
             yield program(
                 opened(A, B),
+                Add(2, numbered(1, first=30), mode="async"),  # a clear of nothing is CLR-2's
                 add,
                 cancel,
                 Read(1, "async"),

@@ -121,6 +121,9 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A, A), Add(1, numbered(2)), Read(2), Assign(2, numbered(1, first=3)), Read(1), Read(2))
     yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Assign(1, ()), Read(2), Read(1))
+    known = (HumanMessage(content="m1", id="id-1"), AIMessage(content="m2", id="id-2"))
+    anew = (AIMessage(content="m3", id="id-2"), HumanMessage(content="m4", id="id-1"))
+    yield program(opened(A), Add(1, known), Assign(1, anew), Read(1), fresh_read(2))
     for new in (0, 1, 2, 3):
         fresh = Assign(1, numbered(new, first=101))
         yield program(opened(A), Add(1, numbered(2)), Clear(1), fresh, Read(1), fresh_read(2))
