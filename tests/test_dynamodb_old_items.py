@@ -262,6 +262,17 @@ def test_an_expiry_of_another_kind_is_not_touched(table: Table, request: pytest.
         table.open().add_messages(humans("a"))
 
 
+def test_an_expiry_of_another_kind_is_not_touched_by_assignments_nor_in_the_way_of_reads(table: Table) -> None:
+    """DynamoDB deletes nothing by a text."""
+    table.open().add_messages(humans("a"))
+    set_attribute(table, "expireAt", {"S": "tomorrow"})
+    assert texts(table.open()) == ["a"]
+    for new in ([], humans("b")):
+        with pytest.raises(StoreError, match=r"'expireAt'.*ttl_key_name"):
+            table.open().messages = new
+    assert (texts(table.open()), table.head()["expireAt"]) == (["a"], {"S": "tomorrow"})
+
+
 def test_attributes_of_others_stay(table: Table) -> None:
     """A title, say, that the application keeps in the same item; until the session is cleared."""
     table.open().add_messages(humans("a"))
