@@ -314,6 +314,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ttl": True}, TypeError, "ttl"),
     ({"history_size": 0}, ValueError, "at least 1"),
     ({"history_size": 1.0}, TypeError, "history_size"),
+    ({"boto3_session": object()}, TypeError, "boto3_session must be"),
     ({"key": ["a"]}, TypeError, "key must be a dict"),
     ({"key": {"a": "1", "b": "2", "c": "3"}}, ValueError, "partition key"),
     ({"key": {"a": 1}}, ValueError, "must be a str"),
@@ -351,6 +352,31 @@ def test_the_public_surface_of_the_old_class_is_there(table: Table) -> None:
     assert history.coerce_float_to_decimal is False
     assert history.table.item_count is not None
     assert repr(history) == f"DynamoDBChatMessageHistory(table_name={table.name!r}, session_id='s')"
+
+
+def test_ttl_bound_and_key_can_be_assigned_and_hold_from_the_next_call_on(table: Table) -> None:
+    """As in the old class; what can't be honoured is refused, and changes nothing."""
+    history = table.open()
+    history.add_messages(humans("a", "b", "c"))
+    history.history_size, history.ttl = 2, 1_000
+    history.add_messages(humans("d"))
+    assert texts(history) == ["c", "d"]
+    assert "expireAt" in table.head()
+    history.key = {"SessionId": "other"}
+    assert (history.key, texts(history)) == ({"SessionId": "other"}, [])
+    history.add_messages(humans("e"))
+    assert (texts(table.open("other")), texts(table.open())) == (["e"], ["c", "d"])
+    bad = [("history_size", 0, "at least 1"), ("ttl", -1, "more than 0"), ("key", {}, "partition key")]
+    for name, value, words in (*bad, ("key", {"expireAt": "x"}, "two meanings")):
+        with pytest.raises(ValueError, match=words):
+            setattr(history, name, value)
+    assert (history.history_size, history.ttl, history.key) == (2, 1_000, {"SessionId": "other"})
+    history.history_size = history.ttl = None
+    history.add_messages(humans("f", "g"))
+    assert texts(history) == ["e", "f", "g"]
+    assert "expireAt" not in table.head("other")
+    with pytest.raises(AttributeError):
+        history.session_id = "t"  # type: ignore[misc]
 
 
 def test_opening_a_handle_needs_neither_region_nor_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -514,6 +540,23 @@ def test_damage_is_named_and_can_be_cleared(table: Table) -> None:
             _ = history.messages
         history.clear()
         assert texts(history) == []
+
+
+def test_a_log_that_ends_with_a_token_is_named_as_damaged(table: Table) -> None:
+    """Tokens and entries stand in turn."""
+    history = table.open()
+    history.add_user_message("a")
+    table.client.update_item(
+        TableName=table.name,
+        Key={"SessionId": {"S": "s"}},
+        UpdateExpression="SET #tail = :tail",
+        ExpressionAttributeNames={"#tail": "History/tail"},
+        ExpressionAttributeValues={":tail": {"L": [{"S": "x"}]}},
+    )
+    with pytest.raises(DamagedMessageError, match=r"session 's'.*its last token, 'x', has no entry; clear the session"):
+        _ = history.messages
+    history.clear()
+    assert table.items() == []
 
 
 @pytest.mark.parametrize("name", ["History/tail", "History/segments", "History/epoch", "History/bytes"])

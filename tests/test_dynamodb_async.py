@@ -65,7 +65,7 @@ def test_async_and_sync_calls_see_each_other_at_once(table: Table, native: bool)
         await one.aadd_messages(humans("a", "b"))
         assert texts(two) == ["a", "b"]
         two.add_messages(humans("c"))
-        await two.aadd_messages(message for message in humans("d"))
+        await two.aadd_message(HumanMessage("d"))
         assert contents(await one.aget_messages()) == ["a", "b", "c", "d"]
         two.messages = humans("e")
         assert contents(await one.aget_messages()) == ["e"]

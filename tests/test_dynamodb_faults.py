@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import threading
@@ -9,6 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import boto3
+import moto
 import pytest
 from botocore.exceptions import (
     ChecksumError,
@@ -19,6 +23,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
     ReadTimeoutError,
 )
+from tests.dynamodb_cutter import Cutter, cutter_before
 from tests.dynamodb_tables import Meddler, Table, error, humans, meddled, new_table, session, texts
 
 from chathistory.adapters.dynamodb import (
@@ -286,6 +291,127 @@ def test_a_missing_table_and_a_wrong_key_say_what_to_do(table: Table) -> None:
             call()
     with pytest.raises(StoreError, match="primary_key_name"):
         _ = table.open(primary_key_name="Other").messages
+
+
+# Answers that are cut off on their way.
+
+
+@pytest.fixture
+def cut(table: Table, hasty: None) -> Iterator[tuple[Table, Cutter]]:
+    """The table as it is reached through a proxy that cuts answers off, with two messages in its session."""
+    table.open().add_messages(humans("a", "b"))
+    with cutter_before(table.url) as cutter:
+        yield Table(table.name, cutter.url, session(next(_SESSIONS))), cutter
+
+
+_SESSIONS = itertools.count(1_000)
+
+
+class Caller:
+    """Calls operations in their sync or their async form, all of these in one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
+
+    def __call__(self, history: DynamoDBChatMessageHistory, operation: str) -> Any:
+        """What an operation returns, or the error that it raises."""
+        calls: dict[str, Any] = {
+            "read": (history.aget_messages, lambda: history.messages),
+            "clear": (history.aclear, history.clear),
+            "add": (lambda: history.aadd_messages(humans("c")), lambda: history.add_messages(humans("c"))),
+        }
+        in_loop, at_once = calls[operation]
+        try:
+            return self._loop.run_until_complete(in_loop()) if self._loop is not None else at_once()
+        except StoreError as failure:
+            return failure
+
+
+@pytest.fixture(params=["sync", "async"])
+def called(request: pytest.FixtureRequest) -> Iterator[Caller]:
+    """Each form."""
+    if request.param == "sync":
+        yield Caller(None)
+        return
+    loop = asyncio.new_event_loop()
+    yield Caller(loop)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def test_an_answer_that_is_cut_off_anywhere_is_never_an_empty_history(
+    cut: tuple[Table, Cutter], called: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each byte of status line and headers, the last included, and after some of the body."""
+    table, cutter = cut
+    history = table.open()
+    assert len(called(history, "read")) == 2
+    monkeypatch.setitem(_failures._TRIES, "lost", (1, 0.0))
+    ends = [*range(cutter.head + 1), cutter.head + 20, cutter.length - 1]
+    for keep in ends:
+        cutter.cut(keep, "GetItem")
+        assert isinstance(called(history, "read"), StoreError), keep
+    cutter.cut(None)
+    assert len(called(history, "read")) == 2
+
+
+def moments(cutter: Cutter) -> list[int]:
+    """Before anything, in the status line, around length and checksum, at the end of the headers, in the body."""
+    return [0, 9, cutter.head // 2, *range(cutter.head - 40, cutter.head + 1, 4), cutter.length - 1]
+
+
+def test_reads_clears_and_adds_try_again_after_an_answer_that_was_cut_off(
+    cut: tuple[Table, Cutter], called: Caller
+) -> None:
+    """Each once and no more, whichever answer it was."""
+    table, cutter = cut
+    history = table.open()
+    assert texts(history) == ["a", "b"]
+    for keep in moments(cutter):
+        cutter.cut(keep, "GetItem", times=1)
+        assert [message.content for message in called(history, "read")] == ["a", "b"]
+        cutter.cut(keep, "UpdateItem", times=1)
+        assert called(history, "add") is None
+        assert texts(history) == ["a", "b", "c"]
+        for operation in ("GetItem", "DeleteItem"):
+            history.messages = humans("a", "b")
+            cutter.cut(keep, operation, times=1)
+            assert called(history, "clear") is None
+            assert texts(history) == []
+        history.messages = humans("a", "b")
+
+
+def test_where_every_answer_is_cut_off_nothing_returns_as_if_it_were_done(
+    cut: tuple[Table, Cutter], called: Caller
+) -> None:
+    """A clear whose look is cut off must not take it for a session that holds nothing."""
+    table, cutter = cut
+    history = table.open()
+    assert texts(history) == ["a", "b"]
+    for keep in moments(cutter):
+        cutter.cut(keep)
+        assert isinstance(called(history, "clear"), StoreError), keep
+        cutter.cut(None)
+        assert texts(history) == ["a", "b"]
+    cutter.cut(cutter.head)
+    failure = called(history, "add")
+    assert "whether it was carried out is not known" in str(failure)
+    cutter.cut(None)
+    assert texts(history) == ["a", "b", "c"]
+
+
+def test_a_client_whose_answers_tell_no_length_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a test by `mock_aws`, say, which answers in place of the network."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with moto.mock_aws():
+        own = boto3.Session(region_name="us-east-1")
+        create_table("mocked", boto3_session=own)
+        history = DynamoDBChatMessageHistory("mocked", "s", boto3_session=own, native_async=False)
+        history.add_messages(humans("a", "x" * 20_000))
+        assert len(history.messages) == 2
+        history.clear()
+        assert history.messages == []
 
 
 # Tables.

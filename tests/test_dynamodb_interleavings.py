@@ -97,6 +97,7 @@ class World:
             "replace": lambda: _session.replace(self.settings, knowledge, batch),
             "read": lambda: _session.read(self.settings, knowledge),
             "clear": lambda: _session.clear(self.settings),
+            "empty": lambda: _session.replace(self.settings, knowledge, []),
         }
         self.time += 1
         return Running(process, kind, added, begun[kind](), self.time)
@@ -149,7 +150,7 @@ class World:
             Call(
                 process=running.process,
                 session="s",
-                kind=running.kind,  # type: ignore[arg-type]
+                kind="clear" if running.kind == "empty" else running.kind,  # type: ignore[arg-type]
                 invoked=running.invoked,
                 returned=returned,
                 added=running.added,
@@ -233,6 +234,24 @@ def test_lost_answers_of_clears_and_assignments_undo_nothing(table: Table, seed:
     world = World(table, drawing(seed), faults=faults, fragile=("read", "replace", "clear"))
     world.run(EVERYTHING)
     assert judged(world) == ""
+
+
+EMPTYING = [["add", "empty", "add", "read"], ["add", "read", "replace", "empty"], ["add", "empty", "read"] * 2]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_assignments_of_nothing_undo_nothing_and_leave_what_others_keep(table: Table, seed: int) -> None:
+    """Whether the item goes, or others keep something in it."""
+    is_shared = seed % 2 == 0
+    owner = {"owner": {"S": "bob"}} if is_shared else {}
+    table.client.put_item(TableName=table.name, Item={"SessionId": {"S": "s"}, **owner})
+    faults = ("lost", "answer lost", "throttled", "late") if seed % 4 > 1 else ()
+    world = World(table, drawing(seed), faults=faults, fragile=("read", "replace", "empty"))
+    world.run(EMPTYING)
+    assert judged(world) == ""
+    world.run([["empty"]])
+    assert table.head() == ({"SessionId": {"S": "s"}, **owner} if is_shared else {})
+    assert faults or len(table.items()) == is_shared
 
 
 @pytest.mark.parametrize("seed", SEEDS)

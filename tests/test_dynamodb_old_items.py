@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import warnings
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -151,23 +153,104 @@ def test_bytes_and_sets_can_be_read_but_not_moved(table: Table) -> None:
     history = table.open()
     [message] = history.messages
     assert message.additional_kwargs == {"bytes": b"\0\1", "set": {1, 2}}
-    with pytest.raises(StoreError, match="message 0 of the list that the old class wrote holds bytes or a set"):
+    with pytest.raises(StoreError, match="message 0 of the list that the old class wrote holds bytes, a set"):
         history.add_messages(humans("b"))
     assert len(history.messages) == 1
     history.messages = humans("c")
     assert texts(history) == ["c"]
 
 
-def test_an_attribute_of_another_kind_is_not_touched(table: Table) -> None:
-    """Whoever has other things under that name is told of the argument."""
-    key = {"SessionId": {"S": "s"}}
-    table.client.put_item(TableName=table.name, Item={**key, "History": {"S": "mine"}})
-    with pytest.raises(StoreError, match="history_messages_key"):
-        table.open().add_messages(humans("a"))
-    assert table.head()["History"] == {"S": "mine"}
+PRECISE = {"wei": Decimal("0.1234567890123456789012345678"), "large": Decimal("12345678901234567890.25")}
+
+
+@pytest.mark.parametrize("number", PRECISE.values(), ids=PRECISE)
+def test_decimals_with_more_digits_than_a_float_are_read_and_never_cut(table: Table, number: Decimal) -> None:
+    """The old class stores them; the add that would move them is refused."""
+    message = HumanMessage("a", additional_kwargs={"x": number, "floats": [Decimal("0.1"), Decimal("2.50")]})
+    old(table).add_messages([message])
+    history = table.open()
+    expected = HumanMessage("a", additional_kwargs={"x": number, "floats": [0.1, 2.5]})
+    [found] = history.messages
+    assert same_value(found, expected)
+    with pytest.raises(StoreError, match=r"message 0 of the list that the old class wrote.*a Decimal with more"):
+        history.add_messages(humans("b"))
+    [found] = old(table).messages
+    assert found.additional_kwargs["x"] == number
+
+
+def test_whole_numbers_keep_all_their_digits(table: Table) -> None:
+    """Also one that is larger than any int of DynamoDB, and has more digits than a float."""
+    numbers = [10**38 - 1, -(2**64), 12345678901234567890123 * 10**20]
+    old(table).add_messages(
+        [HumanMessage("a", additional_kwargs={"x": [*numbers[:2], Decimal(numbers[2]).normalize()]})]
+    )
+    history = table.open()
+    history.add_messages(humans("b"))
+    assert same_value(history.messages[0], HumanMessage("a", additional_kwargs={"x": numbers}))
+
+
+FOREIGN: dict[str, Any] = {
+    "text": {"S": "mine"},
+    "null": {"NULL": True},
+    "map": {"M": {"messages": {"L": []}}},
+    "bytes": {"B": b"gzip"},
+    "number": {"N": "5"},
+}
+
+
+@pytest.mark.parametrize("held", FOREIGN.values(), ids=FOREIGN)
+def test_an_attribute_of_another_kind_is_not_touched(table: Table, held: Any) -> None:
+    """Nor read as a history without messages; whoever has other things under that name is told of the argument."""
+    item = {"SessionId": {"S": "s"}, "History": held}
+    table.client.put_item(TableName=table.name, Item=item)
+    calls = [
+        lambda: table.open().messages,
+        lambda: asyncio.run(table.open().aget_messages()),
+        lambda: table.open().add_messages(humans("a")),
+        lambda: setattr(table.open(), "messages", humans("a")),
+        lambda: setattr(table.open(), "messages", humans("x" * 20_000)),
+        lambda: setattr(table.open(), "messages", []),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match=r"session 's'.*'History' holds something that is not ours.*history_mess"):
+            call()
+        assert table.items() == [item]
     history = table.open(history_messages_key="Chat")
     history.add_messages(humans("a"))
-    assert (texts(history), table.head()["History"]) == (["a"], {"S": "mine"})
+    history.messages = humans("b")
+    assert (texts(history), table.head()["History"]) == (["b"], held)
+    table.open().clear()
+    assert table.items() == []
+
+
+@pytest.mark.parametrize("new", [["b"], []])
+def test_an_attribute_that_becomes_another_kind_meanwhile_is_not_touched_by_an_assignment(
+    table: Table, new: list[str]
+) -> None:
+    """Between its look and its write."""
+    table.open().add_messages(humans("a"))
+    with meddled(table) as (own, meddler):
+
+        def write_between(method: str, _arguments: dict[str, Any]) -> None:
+            if method in ("update_item", "delete_item"):
+                meddler.before = lambda _method, _arguments: None
+                set_attribute(table, "History", {"S": "mine"})
+
+        meddler.before = write_between
+        with pytest.raises(StoreError, match="not ours"):
+            own.open().messages = humans(*new)
+    assert table.head()["History"] == {"S": "mine"}
+
+
+def set_attribute(table: Table, name: str, value: Any) -> None:
+    """What somebody else writes into the item of the session."""
+    table.client.update_item(
+        TableName=table.name,
+        Key={"SessionId": {"S": "s"}},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name},
+        ExpressionAttributeValues={":value": value},
+    )
 
 
 def test_an_expiry_of_another_kind_is_not_touched(table: Table, request: pytest.FixtureRequest) -> None:
@@ -179,15 +262,55 @@ def test_an_expiry_of_another_kind_is_not_touched(table: Table, request: pytest.
         table.open().add_messages(humans("a"))
 
 
+def test_an_expiry_of_another_kind_is_not_touched_by_assignments_nor_in_the_way_of_reads(table: Table) -> None:
+    """DynamoDB deletes nothing by a text."""
+    table.open().add_messages(humans("a"))
+    set_attribute(table, "expireAt", {"S": "tomorrow"})
+    assert texts(table.open()) == ["a"]
+    for new in ([], humans("b")):
+        with pytest.raises(StoreError, match=r"'expireAt'.*ttl_key_name"):
+            table.open().messages = new
+    assert (texts(table.open()), table.head()["expireAt"]) == (["a"], {"S": "tomorrow"})
+
+
 def test_attributes_of_others_stay(table: Table) -> None:
     """A title, say, that the application keeps in the same item; until the session is cleared."""
     table.open().add_messages(humans("a"))
-    table.client.update_item(
-        TableName=table.name,
-        Key={"SessionId": {"S": "s"}},
-        UpdateExpression="SET title = :t",
-        ExpressionAttributeValues={":t": {"S": "about a"}},
-    )
+    set_attribute(table, "title", {"S": "about a"})
     table.open().messages = humans("b")
     table.open(ttl=60).add_messages(humans("x" * 20_000, "c"))
     assert table.head()["title"] == {"S": "about a"}
+    table.open().messages = []
+    assert table.items() == [{"SessionId": {"S": "s"}, "title": {"S": "about a"}}]
+    assert texts(table.open()) == []
+    table.open().add_messages(humans("d"))
+    assert (texts(table.open()), table.head()["title"]) == (["d"], {"S": "about a"})
+    table.open().clear()
+    assert table.items() == []
+
+
+def test_histories_under_two_names_in_one_item_leave_each_other_alone(table: Table) -> None:
+    """Adds and assignments, of nothing as well, with messages in the item and beside it."""
+    one, other = table.open(history_messages_key="A"), table.open(history_messages_key="B")
+    other.messages = humans("b", "y" * 20_000)
+    one.messages = []
+    assert len(other.messages) == 2
+    for batch in (humans("a"), humans("x" * 20_000)):
+        one.add_messages(batch)
+        one.messages = humans("c")
+        one.messages = []
+        assert (texts(one), len(other.messages), len(table.items())) == ([], 2, 2)
+    one.add_messages(humans("again"))
+    assert texts(one) == ["again"]
+
+
+def test_an_assignment_of_nothing_drops_an_old_list_and_leaves_an_unwritten_item(table: Table) -> None:
+    """What is not ours is not written to at all."""
+    table.client.put_item(TableName=table.name, Item={"SessionId": {"S": "s"}})
+    set_attribute(table, "title", {"S": "t"})
+    with meddled(table) as (own, meddler):
+        own.open(ttl=60).messages = []
+        assert meddler.methods == ["get_item"]
+    set_attribute(table, "History", {"L": []})
+    table.open().messages = []
+    assert table.items() == [{"SessionId": {"S": "s"}, "title": {"S": "t"}}]

@@ -204,6 +204,18 @@ def test_session_ids_are_compared_exactly(path: str) -> None:
         assert left == [[] if index <= number else [s] for index, s in enumerate(SESSION_IDS)]
 
 
+def test_another_session_can_be_assigned(path: str) -> None:
+    """As to the old class; what can't be one is refused, and changes nothing."""
+    history = SQLiteChatMessageHistory("a", path)
+    history.add_messages(humans("in a"))
+    history.session_id = "b"
+    history.add_messages(humans("in b"))
+    with pytest.raises(TypeError, match="session_id must be a str"):
+        history.session_id = None  # type: ignore[assignment]
+    assert (history.session_id, texts(history)) == ("b", ["in b"])
+    assert texts(SQLiteChatMessageHistory("a", path)) == ["in a"]
+
+
 def test_session_ids_that_sqlite_cannot_hold_are_refused_at_once(path: str) -> None:
     """A lone surrogate is a ValueError, no str a TypeError, and no file is made."""
     with pytest.raises(ValueError, match="lone surrogate"):

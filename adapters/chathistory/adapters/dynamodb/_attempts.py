@@ -19,8 +19,8 @@ from chathistory.adapters.dynamodb._chunks import (
     segment_value,
     set_expiry,
 )
-from chathistory.adapters.dynamodb._failures import MissingChunkError, OldItemError, Patience, RefusedError
-from chathistory.adapters.dynamodb._head import SEGMENT_BYTES, Head, Segment
+from chathistory.adapters.dynamodb._failures import MissingChunkError, Patience, RefusedError
+from chathistory.adapters.dynamodb._head import ATTRIBUTES, SEGMENT_BYTES, Head, Segment, require_shared_ours
 from chathistory.adapters.dynamodb._log import NOTHING, Entry, parse, remaining, shortened
 from chathistory.adapters.dynamodb._old import old_texts
 from chathistory.adapters.dynamodb._place import Item, new_id
@@ -50,11 +50,7 @@ class Attempt:
 def attempt(settings: Settings, patience: Patience, head: Head | None, batch: Batch, token: str) -> Steps[Attempt]:
     """The way for a head as it was seen last; None if it was not looked at yet, or there is none."""
     if head is not None:
-        if head.foreign:
-            raise OldItemError(
-                f"its attribute {head.foreign!r} holds something that is not ours; pass another history_messages_key "
-                "or ttl_key_name"
-            )
+        head.require_ours()
         if head.has_expired(settings.clock()):
             return (yield from _begun_anew_after_expiry(settings, patience, head, batch, token))
         if _needs_renewal(settings, head):
@@ -71,11 +67,22 @@ def begun_anew(settings: Settings, head: Head | None, batch: Batch, token: str, 
     """The session with this batch alone, whatever it held, if it is still in the epoch that was seen."""
     change = Change(settings.place)
     (head or _NO_HEAD).require_same_epoch(change)
+    require_shared_ours(change)
     change.sets += ["#tail = :pairs", "#bytes = :size", "#epoch = :epoch"]
     change.removes += ["#segments", "#old"]
     _set_pairs(change, [token, batch.entry])
     change.values[":epoch"] = {"S": epoch}
     _set_lifetime(settings, change, batch.until)
+    return change
+
+
+def emptied(settings: Settings, head: Head) -> Change:
+    """The item without anything of ours but the ttl, if the session is still in the epoch that was seen."""
+    change = Change(settings.place)
+    head.require_same_epoch(change)
+    require_shared_ours(change)
+    change.removes += [name for name in ATTRIBUTES if name not in ("#expiry", "#until")]
+    _set_lifetime(settings, change, None)
     return change
 
 

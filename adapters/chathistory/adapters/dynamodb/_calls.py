@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from chathistory.adapters.dynamodb._failures import ERRORS, Patience, whole
+from chathistory.adapters.dynamodb._failures import ERRORS, Patience
 from chathistory.adapters.dynamodb._place import Attribute, Item, Place
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def call(
     while True:
         try:
             answer: Answer = yield request
-            return whole(answer)
+            return answer
         except ERRORS as error:
             pause = patience.pause_after(error, repeatable=repeatable)
         yield Pause(pause)

@@ -18,6 +18,7 @@ import boto3.session
 from botocore.config import Config
 
 from chathistory.adapters.dynamodb._calls import Answer, Request
+from chathistory.adapters.dynamodb._failures import refuse_cut
 
 try:
     from chathistory.adapters.dynamodb import _native
@@ -25,8 +26,8 @@ except ImportError:  # aiobotocore is not installed: async calls run in threads
     _native = None  # type: ignore[assignment]
 
 OPTIONS: dict[str, Any] = {
-    # Only the mode "legacy" compares an answer with its checksum: in the others one that is cut off is an empty answer,
-    # and a history would be read as empty.
+    # Only the mode "legacy" compares an answer with its checksum when nothing is tried again. What has lost its
+    # checksum is left to `refuse_cut`.
     "retries": {"total_max_attempts": 1, "mode": "legacy"},
     "connect_timeout": 5,
     "read_timeout": 10,
@@ -57,7 +58,9 @@ class Clients:
         if client is None:
             with _LOCK:
                 if self._client is None:
-                    self._client = session.client("dynamodb", endpoint_url=self._endpoint_url, config=Config(**OPTIONS))
+                    made = session.client("dynamodb", endpoint_url=self._endpoint_url, config=Config(**OPTIONS))
+                    made.meta.events.register("response-received.dynamodb", refuse_cut)
+                    self._client = made
                 client = self._client
         return client
 

@@ -116,22 +116,20 @@ OWN_ERRORS = (RefusedError, UnknownOutcomeError, MissingChunkError, OldItemError
 """What the steps of an operation raise of their own."""
 
 
-def whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer, if it is known to be whole.
+def refuse_cut(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Refuse an answer that was cut off on its way: a handler of botocore's event `response-received`.
 
-    One that is cut off within its HTTP headers has lost its length and its checksum, and is parsed as an empty one:
-    a history would be read as empty. A client without HTTP, as in a test, tells no headers and is believed.
+    botocore takes one for an empty item, and so a history would be read as empty. Its checksum tells only of what is
+    cut off after the checksum, which comes last of the headers; but a body is never empty, and as long as is said.
 
     Raises:
-        ResponseParserError: the headers don't say how long the answer is.
+        ResponseParserError: if it was.
     """
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
-    if headers is None:
-        return answer
-    length = str(headers.get("content-length", ""))
-    if (length.isdigit() and int(length) > 0) or "chunked" in str(headers.get("transfer-encoding", "")):
-        return answer
-    raise ResponseParserError("the answer was cut off within its headers")
+    if response_dict is None or response_dict["status_code"] >= 300:
+        return
+    body, length = response_dict["body"], str(response_dict["headers"].get("content-length", ""))
+    if not body or (length.isdigit() and len(body) < int(length)):
+        raise ResponseParserError("the answer was cut off on its way")
 
 
 def kind_of(error: BaseException) -> Kind:

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from chathistory.adapters.dynamodb._calls import Change
+from chathistory.adapters.dynamodb._failures import OldItemError
 from chathistory.adapters.dynamodb._log import Entry, parse
 from chathistory.adapters.dynamodb._place import Attribute, Item, Place
 from chathistory.reference import DamagedMessageError
 
 SEGMENT_BYTES = 16 * 1024
 """From this size on the tail is full, and the next add moves it into a segment: the head stays cheap to write."""
+
+
+ATTRIBUTES = ("#tail", "#bytes", "#segments", "#epoch", "#fenced", "#until", "#old", "#expiry")
+"""What is ours in a head item, beside its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,26 @@ class Head:
         """Whether the tail is to become a segment before anything is appended."""
         return self.size >= SEGMENT_BYTES
 
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether nobody has written a history into the item, or only an assignment of nothing since."""
+        return self.old is None and not (self.epoch or self.tail or self.segments or self.foreign)
+
+    def require_ours(self, *names: str) -> None:
+        """Refuse to go on with what is someone else's.
+
+        Args:
+            names: the attributes that are needed; all of ours, if there are none.
+
+        Raises:
+            OldItemError: if one holds something else than it should.
+        """
+        if self.foreign and (not names or self.foreign in names):
+            raise OldItemError(
+                f"its attribute {self.foreign!r} holds something that is not ours; pass another history_messages_key "
+                "or ttl_key_name"
+            )
+
     def entries(self) -> list[Entry]:
         """The entries of the tail."""
         return parse(self.tail)
@@ -125,8 +150,26 @@ class Head:
         change.values.update(values)
 
 
+def is_shared(item: Item, place: Place) -> bool:
+    """Whether others, too, keep something in the item."""
+    return bool(set(item) - set(place.key) - {place.names[name] for name in ATTRIBUTES})
+
+
+_SHARED = (("#old", "L"), ("#expiry", "N"))
+"""The attributes whose names others may have thought of as well, and what they hold if they are ours."""
+
+
+def require_shared_ours(change: Change) -> None:
+    """Let the change be refused if an attribute is someone else's by then."""
+    for name, kind in _SHARED:
+        value = f":kind{kind}"
+        change.conditions.append(f"attribute_not_exists({name}) OR attribute_type({name}, {value})")
+        change.values[value] = {"S": kind}
+
+
 def _foreign(item: Item, place: Place) -> str:
-    for name, kind in ((place.old, "L"), (place.expiry, "N")):
+    for placeholder, kind in _SHARED:
+        name = place.names[placeholder]
         if name in item and kind not in item[name]:
             return name
     return ""

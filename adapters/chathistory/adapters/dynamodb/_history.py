@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -101,23 +102,36 @@ class DynamoDBChatMessageHistory(BaseChatMessageHistory):
         self._key = dict(key) if key else {primary_key_name: self._session_id}
         self._coerce_float_to_decimal = coerce_float_to_decimal
         self._endpoint_url = _checked_endpoint(endpoint_url)
-        self._boto3_session = boto3_session
+        self._boto3_session = _checked_session(boto3_session)
         self._native_async = native_async
 
     @property
     def session_id(self) -> str:
-        """The session that this handle is open on."""
+        """The session that this handle was opened on."""
         return self._session_id
 
     @property
     def key(self) -> dict[str, Any]:
-        """The key that was given, or that of the session."""
+        """The key that was given, or that of the session. Assigning another opens the handle on that."""
         return dict(self._key)
+
+    @key.setter
+    def key(self, key: Mapping[str, Any]) -> None:
+        place = checked_place(replace(self._settings.place, key=key_given(key)))
+        self._settings, self._knowledge, self._key = (
+            replace(self._settings, place=place),
+            _session.Knowledge(),
+            dict(key),
+        )
 
     @property
     def ttl(self) -> float | None:
-        """Seconds from an add until the session reads as empty."""
+        """Seconds from an add until the session reads as empty; another holds from the next add on."""
         return self._settings.ttl
+
+    @ttl.setter
+    def ttl(self, ttl: float | None) -> None:
+        self._settings = replace(self._settings, ttl=_checked_ttl(ttl))
 
     @property
     def ttl_key_name(self) -> str:
@@ -126,8 +140,12 @@ class DynamoDBChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def history_size(self) -> int | None:
-        """How many of the last messages are kept."""
+        """How many of the last messages are kept; another holds from the next add on."""
         return self._settings.keep
+
+    @history_size.setter
+    def history_size(self, history_size: int | None) -> None:
+        self._settings = replace(self._settings, keep=_checked_size(history_size))
 
     @property
     def history_messages_key(self) -> str:
@@ -182,6 +200,10 @@ class DynamoDBChatMessageHistory(BaseChatMessageHistory):
     async def aget_messages(self) -> list[BaseMessage]:
         """The async form of reading `messages`."""
         return self._decoded(await self._arun("read from", _session.read(self._settings, self._knowledge)))
+
+    async def aadd_message(self, message: BaseMessage) -> None:
+        """The async form of `add_message`."""
+        await self.aadd_messages([message])
 
     async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
         """The async form of `add_messages`; if cancelled, it took effect wholly or not at all (ASY-4)."""
@@ -254,6 +276,12 @@ def _refuse_encryption(kms_key_id: object) -> None:
             "(dynamodb-encryption-sdk) is no longer maintained; let DynamoDB encrypt the table by your KMS key "
             "(SSESpecification), or keep langchain-community's class for items that are encrypted already"
         )
+
+
+def _checked_session(boto3_session: Session | None) -> Session | None:
+    if boto3_session is not None and not callable(getattr(boto3_session, "client", None)):
+        raise TypeError(f"boto3_session must be a boto3.Session or None, got {type(boto3_session).__name__}")
+    return boto3_session
 
 
 def _checked_endpoint(endpoint_url: str | None) -> str | None:

@@ -79,6 +79,8 @@ def parse(pairs: list[str]) -> list[Entry]:
     Raises:
         DamagedMessageError: if it is none of ours.
     """
+    if len(pairs) % 2:
+        raise DamagedMessageError(f"the log is damaged: its last token, {pairs[-1][:100]!r}, has no entry")
     return [_entry(token, text) for token, text in zip(pairs[::2], pairs[1::2], strict=True)]
 
 

@@ -17,7 +17,8 @@ def plain(value: Attribute) -> Any:
     """The Python value of an attribute; numbers become int where they are whole, and else float.
 
     The old class refuses floats, or turns them into decimals if `coerce_float_to_decimal` is set, and DynamoDB
-    writes 1.0 as 1: so what was a whole float comes back as an int. That was lost when it was written.
+    writes 1.0 as 1: so what was a whole float comes back as an int. That was lost when it was written. A number with
+    more digits than a float has was no float, and comes back as the Decimal that it was.
     """
     ((kind, held),) = value.items()
     return _PLAIN[kind](held)
@@ -37,16 +38,21 @@ def _text(number: int, message: Attribute) -> str:
         return json.dumps(plain(message))
     except TypeError:
         raise OldItemError(
-            f"message {number} of the list that the old class wrote holds bytes or a set, which can be read but not "
-            "moved; read it, clear the session, and add it again without them"
+            f"message {number} of the list that the old class wrote holds bytes, a set, or a Decimal with more digits "
+            "than a float has, which can be read but not moved; read it, clear the session, and add it again without "
+            "them"
         ) from None
 
 
-def _number(text: str) -> int | float:
+def _number(text: str) -> int | float | Decimal:
     number = Decimal(text)
-    if number == number.to_integral_value() and abs(number) < _LARGEST_INT_OF_DYNAMODB:
+    is_whole = number == number.to_integral_value()
+    if is_whole and abs(number) < _LARGEST_INT_OF_DYNAMODB:
         return int(number)
-    return float(number)
+    nearest = float(number)
+    if Decimal(repr(nearest)) == number:
+        return nearest
+    return int(number) if is_whole else number
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

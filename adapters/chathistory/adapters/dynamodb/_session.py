@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chathistory.adapters.dynamodb._attempts import Attempt, attempt, begun_anew, chunks_named_by
+from chathistory.adapters.dynamodb._attempts import Attempt, attempt, begun_anew, chunks_named_by, emptied
 from chathistory.adapters.dynamodb._batch import Batch, Settings
-from chathistory.adapters.dynamodb._calls import Change, Pause, Steps, call, deletion, read_item
+from chathistory.adapters.dynamodb._calls import Answer, Change, Pause, Steps, call, deletion, read_item
 from chathistory.adapters.dynamodb._chunks import delete_chunks, get_batches, get_segments
 from chathistory.adapters.dynamodb._failures import (
     ERRORS,
@@ -24,7 +24,7 @@ from chathistory.adapters.dynamodb._failures import (
     RefusedError,
     UnknownOutcomeError,
 )
-from chathistory.adapters.dynamodb._head import Head
+from chathistory.adapters.dynamodb._head import Head, is_shared
 from chathistory.adapters.dynamodb._log import Run, parse, remaining
 from chathistory.adapters.dynamodb._old import plain
 from chathistory.adapters.dynamodb._place import Item, new_id
@@ -60,7 +60,10 @@ def read(settings: Settings, knowledge: Knowledge) -> Steps[list[Any]]:
     while True:
         head = yield from _head(settings, patience)
         knowledge.epoch = head.epoch if head is not None else ""
-        if head is None or head.has_expired(settings.clock()):
+        if head is None:
+            return []
+        head.require_ours(settings.place.old)
+        if head.has_expired(settings.clock()):
             return []
         try:
             return (yield from _messages(settings, patience, head))
@@ -87,7 +90,7 @@ def replace(settings: Settings, knowledge: Knowledge, texts: Sequence[str]) -> S
     if settings.keep is not None:
         texts = texts[-settings.keep :]
     if not texts:
-        yield from clear(settings)
+        yield from _empty(settings)
         return
     patience, batch = Patience(), Batch(settings, texts, None)
     try:
@@ -124,6 +127,41 @@ def clear(settings: Settings) -> Steps[None]:
             return
         tries += 1
         yield Pause(patience.pause_after_change(tries))
+
+
+def _empty(settings: Settings) -> Steps[None]:
+    """Start a session anew with nothing: unlike `clear`, leave what others keep in its item."""
+    patience = Patience()
+    seen: tuple[Item, Head] | None = None
+    tries = 0
+    while True:
+        item = yield from read_item(settings.place, patience)
+        head = Head.of(item, settings.place) if item else None
+        if seen is not None and seen[1].epoch and (head is None or head.epoch != seen[1].epoch):
+            # Done, and only the answer lost; or somebody has started the session anew since, as if right after us.
+            yield from _tidy_up_after(settings, patience, seen[0])
+            return
+        if item is None or head is None or head.holds_nothing:
+            return
+        head.require_ours()
+        seen = item, head
+        try:
+            answer = yield from _emptied(settings, patience, item, head)
+        except RefusedError:
+            tries += 1
+            yield Pause(patience.pause_after_change(tries))
+        else:
+            yield from _tidy_up_after(settings, patience, answer.get("Attributes") or item)
+            return
+
+
+def _emptied(settings: Settings, patience: Patience, item: Item, head: Head) -> Steps[Answer]:
+    """Take out what is ours; or delete the item, if there is nothing else in it."""
+    change = emptied(settings, head)
+    if is_shared(item, settings.place):
+        return (yield from call(patience, "update_item", **change.arguments(), **_OLD))
+    arguments = deletion(settings.place, change.conditions, change.values)
+    return (yield from call(patience, "delete_item", **arguments, **_OLD))
 
 
 def _head(settings: Settings, patience: Patience) -> Steps[Head | None]:
@@ -289,6 +327,8 @@ def _replace(settings: Settings, patience: Patience, batch: Batch) -> Steps[str]
             yield from _tidy_up_after(settings, patience, before)
             return epoch
         before = item
+        if head is not None:
+            head.require_ours()
         batch.is_settled = False
         change = begun_anew(settings, head, batch, token, epoch)
         try:

@@ -102,8 +102,12 @@ class SQLiteChatMessageHistory(ClosesAtTheEnd, BaseChatMessageHistory):
 
     @property
     def session_id(self) -> str:
-        """The session that this handle is open on."""
+        """The session that this handle is open on; assigning another opens it on that."""
         return self._session_id
+
+    @session_id.setter
+    def session_id(self, session_id: str) -> None:
+        self._session_id = _checked_session_id(session_id)
 
     @property
     def messages(self) -> list[BaseMessage]:
