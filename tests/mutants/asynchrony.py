@@ -419,3 +419,31 @@ class HangsInAnotherLoop(RemembersItsLoop):
         while self._is_another_loop():  # noqa: ASYNC110 -- nothing will ever set an event
             await asyncio.sleep(0.05)
         return await super()._arun(steps)
+
+
+# Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.
+
+
+@mutant("ASY-1", "SNP-1", hardness="obvious", operations=1)
+class AnswersATupleInAsync(JsonHistory):
+    """The rows as the driver gives them."""
+
+    async def aget_messages(self) -> Any:
+        return tuple(await super().aget_messages())
+
+
+@mutant("ASY-4", "ASY-5", "ISO-7", hardness="timing", operations=2)
+class SharesAReadAmongTasks(JsonHistory):
+    """Reads of a handle that overlap wait for one task, and end with whoever of them is cancelled."""
+
+    _shared: Any = None
+
+    async def aget_messages(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._shared is None or self._shared.done() or self._shared.get_loop() is not loop:
+            self._shared = loop.create_task(self._fetched())
+        return deepcopy(await self._shared)
+
+    async def _fetched(self) -> Any:
+        await asyncio.sleep(0.001)
+        return await super().aget_messages()

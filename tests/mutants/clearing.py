@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from fnmatch import fnmatchcase
 from typing import Any
 
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import BaseMessage, SystemMessage
 from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
 from tests.mutants._planted import mutant
 
@@ -233,3 +234,84 @@ class ClearsItsNeighbour(JsonHistory):
                 self._erase()
             elif self.store.lists:
                 self.store.lists.popitem()
+
+
+# Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.
+
+
+@mutant("CLR-1", "CLR-2", "CLR-3", hardness="data", operations=3)
+class KeepsThePrompt(JsonHistory):
+    """A conversation begins anew with its system prompt, if it had one."""
+
+    def _erase(self) -> None:
+        prompt = [item for item in self._items()[:1] if isinstance(self._load(item), SystemMessage)]
+        super()._erase()
+        if prompt:
+            self._put(prompt)
+
+
+@mutant("CLR-3", "CON-1", "CON-4", "ORD-1", hardness="timing", operations=4)
+class DeletesALittleLater(JsonHistory):
+    """clear hides what there is, and a thread deletes the session soon, with what has been added since."""
+
+    claims = PLAIN
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        timer = threading.Timer(0.004, self._delete)
+        timer.daemon = True
+        timer.start()
+
+    def _delete(self) -> None:
+        with self._transaction():
+            self._erase()
+
+
+@mutant("CLR-1", "CLR-3", "ORD-1", hardness="timing", operations=3)
+class WritesALittleLater(JsonHistory):
+    """A buffer shows what was added at once; it reaches the store soon, though the session be cleared by then."""
+
+    claims = PLAIN
+
+    def _clear(self) -> Steps[None]:
+        items = self._items()
+        yield from super()._clear()
+        timer = threading.Timer(0.004, self._flush, [items])
+        timer.daemon = True
+        timer.start()
+
+    def _flush(self, items: list[Any]) -> None:
+        with self._transaction():
+            if items and not self._items():
+                self._put(items)
+
+
+@mutant("CLR-4", "ISO-1", hardness="data", operations=4)
+class SharesLongTexts(JsonHistory):
+    """Long texts are kept once under their hash, and deleted with the first session that has them."""
+
+    def _encode_one(self, message: BaseMessage) -> Any:
+        text = super()._encode_one(message)
+        return ("text", hash(text), text) if len(text) > 2_000 else text
+
+    def _put(self, items: list[Any]) -> None:
+        kept = self.store.notes.setdefault("texts", {})
+        kept.update((item[1], item[2]) for item in items if isinstance(item, tuple))
+        super()._put([item[:2] if isinstance(item, tuple) else item for item in items])
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        kept = self.store.notes.get("texts", {})
+        return [kept[item[1]] if isinstance(item, tuple) else item for item in items if _is_kept(item, kept)]
+
+    def _append(self, items: list[Any]) -> None:
+        self._put([*self._items(), *items])
+
+    def _erase(self) -> None:
+        for item in self.store.lists.get(self._key(), ()):
+            if isinstance(item, tuple):
+                self.store.notes["texts"].pop(item[1], None)
+        super()._erase()
+
+
+def _is_kept(item: Any, kept: dict[int, str]) -> bool:
+    return not isinstance(item, tuple) or item[1] in kept

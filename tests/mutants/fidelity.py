@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import json
 import math
 import os
 import re
 import unicodedata
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
@@ -762,4 +764,90 @@ class TakesOffAByteOrderMark(Altering):
     def _altered(self, message: BaseMessage) -> BaseMessage:
         if type(message.content) is str:
             message.content = message.content.removeprefix("\ufeff")
+        return message
+
+
+# Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.
+
+
+class _Prepared(JsonHistory):
+    """What JSON can't hold is made ready for it, where a careful store would refuse it."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        return super()._dump(with_values(deepcopy(message), self._value))
+
+    def _value(self, value: Any) -> Any:
+        return value
+
+
+@mutant("VAL-6", "VAL-10", "ERR-2", hardness="data", operations=2)
+class SkipsKeysThatAreNoTexts(_Prepared):
+    """json.dumps(…, skipkeys=True)."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is dict:
+            return {key: item for key, item in value.items() if not isinstance(key, tuple | bytes)}
+        return value
+
+
+@mutant("VAL-6", "VAL-10", "ERR-2", hardness="data", operations=2)
+class StoresTheValueOfAnEnumeration(_Prepared):
+    """A member of an enumeration is stored as its value."""
+
+    def _value(self, value: Any) -> Any:
+        return value.value if isinstance(value, enum.Enum) else value
+
+
+@mutant("VAL-10", "VAL-6", hardness="data", operations=2)
+class TakesEveryDictForAPlainOne(_Prepared):
+    """isinstance(value, dict) is good enough."""
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, OrderedDict):
+            return {key: self._value(item) for key, item in value.items()}
+        return value
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class TidiesWhatToolsSay(Altering):
+    """Line ends in the output of tools are brought into order."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message, ToolMessage) and isinstance(message.content, str):
+            message.content = message.content.replace("\r\n", "\n")
+        return message
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class UnwrapsASingleTextBlock(Altering):
+    """A list of one text block is as good as its text."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        match message.content:
+            case [{"type": "text", "text": str() as text, **others}] if not others:
+                message.content = text
+        return message
+
+
+@mutant("VAL-1", "ORD-3", "VAL-7", "CLR-4", hardness="data", operations=2)
+class ObeysARequestToRemoveAll(JsonHistory):
+    """What langgraph means by `__remove_all__` empties the history."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            message = from_json(item)
+            is_request = isinstance(message, RemoveMessage) and message.id == "__remove_all__"
+            kept = [] if is_request else [*kept, item]
+        self._put(kept)
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class TakesFieldsForColumns(Altering):
+    """Fields of the caller's own with the names of columns are the store's."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        extra = message.__pydantic_extra__ or {}
+        for name in ("created_at", "user_id", "metadata"):
+            extra.pop(name, None)
         return message

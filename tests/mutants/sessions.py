@@ -9,6 +9,7 @@ import time
 import unicodedata
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
@@ -512,3 +513,65 @@ class LosesALockThatTimesOut(JsonHistory):
             raise
         lock.release()
         return result
+
+
+# Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.
+
+
+@mutant("ISO-1", "ISO-3", "CON-1", "RUN-2", hardness="stateful", operations=102)
+class ForgetsTheLeastUsedSession(JsonHistory):
+    """A cache of the hundred sessions used last, taken for the store."""
+
+    def _items(self) -> list[Any]:
+        used = self.store.notes.setdefault("used", [])
+        used[:] = [*(key for key in used if key != self._key()), self._key()]
+        for key in used[:-100]:
+            self.store.lists.pop(key, None)
+        return super()._items()
+
+
+@mutant("ISO-1", "ISO-2", "ISO-4", "RUN-2", hardness="data", operations=3)
+class NamesPlacesByAShortHash(JsonHistory):
+    """Sessions are spread over 256 places, and each is the only one in its own."""
+
+    def _key(self) -> Hashable:
+        return self.partition, sha256(self.session_id.encode("utf-8", "surrogatepass")).digest()[0]
+
+
+@mutant("ISO-1", "ISO-3", "ISO-4", "ISO-2", hardness="stateful", operations=4)
+class RemembersHandlesByTheirAddress(JsonHistory):
+    """What a handle has read is remembered under its id() until something is written; the next may stand there."""
+
+    def _items(self) -> list[Any]:
+        written, items = self.store.notes.setdefault("remembered", {}).get(id(self), (None, []))
+        if written != self.store.notes.get("written", 0):
+            items = super()._items()
+            self.store.notes["remembered"][id(self)] = self.store.notes.get("written", 0), items
+        return list(items)
+
+    def _append(self, items: list[Any]) -> None:
+        self._put([*super()._items(), *items])
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self.store.notes["written"] = self.store.notes.get("written", 0) + 1
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes["written"] = self.store.notes.get("written", 0) + 1
+
+
+@mutant("ISO-2", "ISO-1", "ISO-5", hardness="data", operations=2)
+class EncodesDelimitersOnly(JsonHistory):
+    """Slashes are percent-encoded, percent signs are not."""
+
+    def _key(self) -> Hashable:
+        return self.partition, self.session_id.replace("/", "%2F")
+
+
+@mutant("ISO-2", "ISO-1", "ISO-5", hardness="data", operations=2)
+class ReplacesSurrogatesInIds(JsonHistory):
+    """Ids are encoded with errors="replace"."""
+
+    def _key(self) -> Hashable:
+        return self.partition, self.session_id.encode("utf-8", "replace")

@@ -306,3 +306,12 @@ class BringsBackTheArchive(JsonHistory):
     def _replace(self, items: list[Any]) -> Steps[None]:
         cleared = not self._items()
         yield from super()._replace(items or (self.store.notes.get(self._key(), []) if cleared else []))
+
+
+@mutant("SNP-5", "ORD-3", hardness="data", operations=3)
+class AssignsWhatIsNewOnly(JsonHistory):
+    """An assignment is INSERT … ON CONFLICT DO NOTHING by message id: what has a known id stays as it was."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        known = {identity: item for item in self._items() if (identity := self._load(item).id)}
+        yield from super()._replace([known.get(self._load(item).id or "", item) for item in items])
