@@ -100,7 +100,7 @@ class Exchange:
         try:
             with self._guard:
                 self._running_on = connection
-            _refuse_unless_usable(connection.pgconn)
+            self._refuse_unless_usable(connection)
             return connection.wait(self._steps(connection))
         finally:
             with self._guard:  # not before a request to stop is through, which would hit the next statement
@@ -118,7 +118,7 @@ class Exchange:
         if not await acquired(connection.lock, SECONDS_TO_WAIT):
             raise BusyConnectionError
         try:
-            _refuse_unless_usable(connection.pgconn)
+            self._refuse_unless_usable(connection)
             work = asyncio.ensure_future(connection.wait(self._steps(connection)))
             return await settled(work, stop, patience=2 * _SECONDS_TO_STOP)
         finally:
@@ -136,6 +136,13 @@ class Exchange:
         with self._guard:
             self._abandoned = True
             return self._running_on is not None
+
+    def _refuse_unless_usable(self, connection: AnyConnection) -> None:
+        _refuse_unless_usable(connection.pgconn)
+        # The server hears of it only in transactions that psycopg begins, and in those it decides by itself.
+        is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if is_idle and connection.read_only and self.operation.writes:
+            raise psycopg.errors.ReadOnlySqlTransaction("the connection is set to be read_only")
 
     def _steps(self, connection: AnyConnection) -> PQGen[PGresult]:
         pgconn = connection.pgconn
