@@ -110,6 +110,26 @@ def test_values_that_postgres_would_alter_come_back_exactly(table: str, column: 
     assert rows(table) == ["hello"] * 2
 
 
+@pytest.mark.parametrize("column", ["json", "jsonb"])
+def test_fields_of_any_name_come_back_in_the_order_they_had(table: str, column: str) -> None:
+    """Those that no class declares, in columns of either type; the row is readable by SQL (VAL-8)."""
+    executed(f"ALTER TABLE {{}} ALTER COLUMN message TYPE {column}", table)
+    messages: list[BaseMessage] = [
+        HumanMessage("a", zeta=1, al=2),  # type: ignore[call-arg]
+        HumanMessage("b", **{"NUL \0": 1}),  # type: ignore[arg-type]
+        AIMessage.model_construct(content="c", tool_calls=[{"id": "1", "args": {}, "name": "f"}]),
+    ]
+    history = opened(table)
+    history.add_messages(messages)
+    assert same_value(history.messages, messages)
+    for found, message in zip(history.messages, messages, strict=True):
+        assert list(found.__pydantic_extra__ or ()) == list(message.__pydantic_extra__ or ())
+    last = history.messages[2]
+    assert isinstance(last, AIMessage)
+    assert list(last.tool_calls[0]) == ["id", "args", "name"]
+    assert rows(table) == ["a", "b", "c"]
+
+
 HOSTILE_CONTENTS = [
     *("'); DROP TABLE {}; --", "\\'; DROP TABLE {}; --", "$$; DROP TABLE {}; $$", "', 'hex'), 'UTF8'); --"),
     *("$1", "%s %(x)s", "{session} {0}", "\\x41", "\\u0041", "E'\\\\'", "\x1b[31m", '{"type": "human"}', '"', "a\r\nb"),
