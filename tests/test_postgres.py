@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -109,6 +110,26 @@ def test_values_that_postgres_would_alter_come_back_exactly(table: str, column: 
     assert rows(table) == ["hello"] * 2
 
 
+@pytest.mark.parametrize("column", ["json", "jsonb"])
+def test_fields_of_any_name_come_back_in_the_order_they_had(table: str, column: str) -> None:
+    """Those that no class declares, in columns of either type; the row is readable by SQL (VAL-8)."""
+    executed(f"ALTER TABLE {{}} ALTER COLUMN message TYPE {column}", table)
+    messages: list[BaseMessage] = [
+        HumanMessage("a", zeta=1, al=2),  # type: ignore[call-arg]
+        HumanMessage("b", **{"NUL \0": 1}),  # type: ignore[arg-type]
+        AIMessage.model_construct(content="c", tool_calls=[{"id": "1", "args": {}, "name": "f"}]),
+    ]
+    history = opened(table)
+    history.add_messages(messages)
+    assert same_value(history.messages, messages)
+    for found, message in zip(history.messages, messages, strict=True):
+        assert list(found.__pydantic_extra__ or ()) == list(message.__pydantic_extra__ or ())
+    last = history.messages[2]
+    assert isinstance(last, AIMessage)
+    assert list(last.tool_calls[0]) == ["id", "args", "name"]
+    assert rows(table) == ["a", "b", "c"]
+
+
 HOSTILE_CONTENTS = [
     *("'); DROP TABLE {}; --", "\\'; DROP TABLE {}; --", "$$; DROP TABLE {}; $$", "', 'hex'), 'UTF8'); --"),
     *("$1", "%s %(x)s", "{session} {0}", "\\x41", "\\u0041", "E'\\\\'", "\x1b[31m", '{"type": "human"}', '"', "a\r\nb"),
@@ -209,12 +230,91 @@ def test_what_is_refused_leaves_no_trace(table: str) -> None:
     assert history.messages == []
 
 
-def test_messages_that_the_table_swallows_are_an_error(table: str) -> None:
-    """A rule or trigger that drops rows doesn't make an add look done."""
+DROPS = "IF NEW.message::text LIKE '%drop%' THEN RETURN NULL; END IF; RETURN NEW;"
+ROUTES = "INSERT INTO {child} VALUES (NEW.*); RETURN NULL;"
+
+
+def with_trigger(table: str, body: str) -> None:
+    """Have something done before each row of a table is stored; `{child}` is a table that inherits from it."""
+    name, child = sql.Identifier(table), sql.Identifier(f"{table}_child")
+    with raw() as connection:
+        connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL) INHERITS ({})").format(child, name, name))
+        text = sql.SQL(body).format(child=child).as_string(connection)
+        function = "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {body}"
+        connection.execute(sql.SQL(function).format(name=name, body=sql.Literal(f"BEGIN {text} END")))
+        trigger = "CREATE TRIGGER one BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION {name}()"
+        connection.execute(sql.SQL(trigger).format(name=name))
+
+
+@pytest.mark.parametrize(("body", "taken"), [(DROPS, 2), (ROUTES, 0)], ids=["drops one", "routes to a child"])
+@pytest.mark.parametrize("kind", ["conninfo", "idle", "autocommit", "in a transaction"])
+def test_a_batch_that_a_trigger_does_not_let_in_whole_is_an_error_and_stores_nothing(
+    table: str, kind: str, body: str, taken: int
+) -> None:
+    """A refused assignment leaves the old messages, and the call leaves the connection as it was (ATM-1)."""
+    opened(table).add_messages(humans("old"))
+    with_trigger(table, body)
+    words = rf"session 's': .*the table took {taken} of 3 messages; has it a trigger"
+    with psycopg.connect(database(), autocommit=kind == "autocommit") as connection:
+        history = PostgresChatMessageHistory(table, "s", sync_connection=connection)
+        if kind == "conninfo":
+            history = opened(table)
+        elif kind == "in a transaction":
+            connection.execute("SELECT 1")
+        before = connection.pgconn.transaction_status
+        with pytest.raises(StoreError, match=words):
+            history.add_messages(humans("a", "drop", "c"))
+        with pytest.raises(StoreError, match=words):
+            history.messages = humans("a", "drop", "c")
+        with pytest.raises(StoreError, match=words):
+            asyncio.run(history.aadd_messages(humans("a", "drop", "c")))
+        assert connection.pgconn.transaction_status == before
+        assert texts(history) == ["old"]
+        connection.commit()
+    assert texts(opened(table)) == ["old"]
+
+
+def test_a_trigger_that_lets_everything_in_is_no_hindrance(table: str) -> None:
+    """Whatever else it does."""
+    with_trigger(table, "NEW.created_at := '2000-01-01'; RETURN NEW;")
     history = opened(table)
-    executed("CREATE RULE swallow AS ON INSERT TO {} DO INSTEAD NOTHING", table)
-    with pytest.raises(StoreError, match="took 0 of 2 messages"):
+    history.add_messages(humans("a", "b"))
+    history.messages = [*history.messages, *humans("c")]
+    assert texts(history) == ["a", "b", "c"]
+    assert {moment.year for moment in rows(table, "created_at")} == {2000}
+
+
+@pytest.mark.parametrize("action", ["INSTEAD NOTHING", "ALSO SELECT 1"])
+def test_a_table_with_a_rule_on_inserts_is_refused(table: str, action: str) -> None:
+    """Rows can't be counted through rules, so a batch could be swallowed and look stored."""
+    history = opened(table)
+    history.add_messages(humans("old"))
+    executed(f"CREATE RULE one AS ON INSERT TO {{}} DO {action}", table)
+    with pytest.raises(StoreError, match=r"session 's': could not add to .*has the table a rule on INSERT\?"):
         history.add_messages(humans("a", "b"))
+    with pytest.raises(StoreError, match=r"session 's': could not replace .*has the table a rule on INSERT\?"):
+        history.messages = humans("a", "b")
+    assert texts(history) == ["old"]
+
+
+def test_an_error_of_the_server_that_quotes_a_message_is_not_taken_for_a_batch_that_fell_short(table: str) -> None:
+    """Only the number that is none, which the statement itself makes, is."""
+    with_trigger(table, "RAISE EXCEPTION '%', NEW.message::json->'data'->>'content';")
+    with pytest.raises(StoreError, match=r"add to table .*: chathistory: the table took 1 of 2 messages$"):
+        opened(table).add_messages(humans("chathistory: the table took 1 of 2 messages"))
+
+
+@pytest.mark.parametrize("type_of_ids", ["uuid", "text", "timestamptz", "numeric"])
+def test_a_table_whose_ids_do_not_count_is_refused(table: str, type_of_ids: str) -> None:
+    """Its rows would come back in any order."""
+    name = f"{table}_{type_of_ids}"
+    executed(f"CREATE TABLE {{}} (id {type_of_ids}, session_id text, message json)", name)
+    words = 'its column "id" is no integer'
+    for call in (opened(name).get_messages, opened(name).clear, lambda: opened(name).add_messages(humans("a"))):
+        with pytest.raises(StoreError, match=f"session 's': could not .*{words}"):
+            call()
+    with pytest.raises(StoreError, match=words):
+        PostgresChatMessageHistory.create_tables(database(), name)
 
 
 def test_an_empty_batch_does_not_touch_the_store() -> None:

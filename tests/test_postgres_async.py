@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import psycopg
@@ -20,6 +22,7 @@ from tests.postgres_database import (
     new_table,
     opened,
     raw,
+    server,
     until,
     waited_for_locks,
 )
@@ -186,6 +189,96 @@ def test_a_cancelled_call_is_whole_or_nothing_and_settled(table: str, source: st
         else:
             async with AsyncConnectionPool(database(), min_size=1, max_size=2, open=False) as apool:
                 await check(async_connection=apool)
+
+    asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def one_connection(kind: str, conninfo: str) -> AsyncIterator[dict[str, Any]]:
+    """The arguments of a handle that has one connection to use; one of the caller's must be closed by the end."""
+    if kind == "conninfo":
+        yield {"conninfo": conninfo}
+    elif kind == "sync connection":
+        with psycopg.connect(conninfo) as connection:
+            yield {"sync_connection": connection}
+            assert connection.closed
+    elif kind == "sync pool":
+        with ConnectionPool(conninfo, min_size=1, max_size=1, open=True) as pool:
+            yield {"sync_connection": pool}
+    elif kind == "async connection":
+        async with await psycopg.AsyncConnection.connect(conninfo) as aconnection:
+            yield {"async_connection": aconnection}
+            assert aconnection.closed
+    else:
+        async with AsyncConnectionPool(conninfo, min_size=1, max_size=1, open=False) as apool:
+            yield {"async_connection": apool}
+
+
+def backends_of(name: str) -> list[int]:
+    """The processes of the server that serve connections of that name."""
+    with raw() as connection:
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+        return [pid for (pid,) in connection.execute(query, [name]).fetchall()]
+
+
+@contextlib.contextmanager
+def frozen(name: str, *, whole: bool) -> Iterator[None]:
+    """The server does nothing for the connection of that name; frozen as a whole, it takes no requests either."""
+    pids = backends_of(name)
+    if whole:
+        with raw() as connection:
+            row = connection.execute("SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int").fetchone()
+        assert row is not None
+        pids.append(row[0])
+    assert len(pids) == 1 + whole
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes can't be stopped here")
+@pytest.mark.parametrize("whole", [False, True], ids=["one connection", "the whole server"])
+@pytest.mark.parametrize("kind", ["conninfo", "sync connection", "sync pool", "async connection", "async pool"])
+def test_a_cancelled_call_ends_though_the_server_is_frozen(
+    table: str, monkeypatch: pytest.MonkeyPatch, kind: str, whole: bool
+) -> None:
+    """It is whole or nothing when the server goes on, and its connection is not used again, but others are."""
+    if server().how != "embedded":
+        pytest.skip("only the processes of an embedded server can be stopped")
+    for module in ("_settling", "_exchange"):
+        monkeypatch.setattr(f"chathistory.adapters.postgres.{module}.SECONDS_TO_SETTLE", 0.1)
+    name = f"frozen {table}"
+
+    async def cancelled_while_frozen(history: PostgresChatMessageHistory) -> None:
+        with session_locked(table):
+            task = asyncio.ensure_future(history.aadd_messages(humans(*BATCH)))
+            await waiting_for_locks(1)
+            with frozen(name, whole=whole):
+                task.cancel()
+                await asyncio.wait([task], timeout=10)
+                assert task.done(), "it waited for the server"
+                assert task.cancelled()
+
+    async def main() -> None:
+        async with one_connection(kind, psycopg.conninfo.make_conninfo(database(), application_name=name)) as options:
+            history = PostgresChatMessageHistory(table, "s", **options)
+            await history.aadd_messages(humans("before"))
+            old = set(backends_of(name))
+            await cancelled_while_frozen(history)
+            await asyncio.to_thread(until, lambda: not old & set(backends_of(name)))
+            if "connection" in kind:
+                with pytest.raises(StoreError, match="the connection is closed"):
+                    await history.aget_messages()
+                history = opened(table)
+            found = texts(await history.aget_messages())
+            assert found in (["before"], ["before", *BATCH])
+            await history.aadd_messages(humans("after"))
+            assert texts(await history.aget_messages()) == [*found, "after"]
+            history.close()
 
     asyncio.run(main())
 

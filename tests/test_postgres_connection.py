@@ -291,6 +291,63 @@ def test_read_only_transactions_and_servers_can_be_read(table: str) -> None:
     assert texts(opened(table)) == ["a"]
 
 
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_a_connection_set_to_be_read_only_is_not_written_to(table: str, autocommit: bool) -> None:
+    """By psycopg's `read_only`, of which the server doesn't hear; what reads goes on, and it stays as it was."""
+    opened(table).add_messages(humans("a"))
+    with psycopg.connect(database(), autocommit=autocommit) as connection:
+        connection.read_only = True
+        history = on(connection, table)
+        calls: list[Callable[[], object]] = [
+            history.clear,
+            lambda: history.add_messages(humans("b")),
+            lambda: setattr(history, "messages", humans("b")),
+            lambda: asyncio.run(history.aadd_messages(humans("b"))),
+            lambda: PostgresChatMessageHistory.create_tables(connection, f"{table}_new"),
+            lambda: PostgresChatMessageHistory.drop_table(connection, table),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match=r"read_only \(connect to the primary"):
+                call()
+        assert texts(history) == ["a"]
+        assert status(connection) == "IDLE"
+        with connection.transaction(), pytest.raises(StoreError, match=r"read-only transaction \(connect to"):
+            history.add_messages(humans("b"))
+        connection.read_only = None
+        history.add_messages(humans("b"))
+    assert texts(opened(table)) == ["a", "b"]
+
+
+def test_pools_of_connections_set_to_be_read_only_are_not_written_to(table: str) -> None:
+    """Nor are async connections; what reads goes on."""
+    opened(table).add_messages(humans("a"))
+
+    def guard(connection: psycopg.Connection[Any]) -> None:
+        connection.read_only = True
+
+    async def aguard(connection: psycopg.AsyncConnection[Any]) -> None:
+        await connection.set_read_only(True)
+
+    async def refused(history: PostgresChatMessageHistory) -> None:
+        with pytest.raises(StoreError, match=r"read_only \(connect to the primary"):
+            await history.aadd_messages(humans("b"))
+        assert [message.content for message in await history.aget_messages()] == ["a"]
+
+    async def main() -> None:
+        async with AsyncConnectionPool(database(), min_size=1, configure=aguard, open=False) as pool:
+            await refused(PostgresChatMessageHistory(table, "s", async_connection=pool))
+        async with await psycopg.AsyncConnection.connect(database()) as connection:
+            await aguard(connection)
+            await refused(PostgresChatMessageHistory(table, "s", async_connection=connection))
+
+    with ConnectionPool(database(), min_size=1, configure=guard, open=True) as pool:
+        with pytest.raises(StoreError, match=r"read_only \(connect to the primary"):
+            on(pool, table).add_messages(humans("b"))
+        asyncio.run(refused(on(pool, table)))
+    asyncio.run(main())
+    assert texts(opened(table)) == ["a"]
+
+
 @pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout"])
 def test_timeouts_of_the_connection_end_the_wait_for_another_writer(table: str, setting: str) -> None:
     """Nothing is stored then, and the connection stays usable."""

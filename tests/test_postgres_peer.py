@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     FunctionMessage,
@@ -86,6 +87,30 @@ def test_what_langchain_postgres_has_written_is_read_exactly(
     history = opened(their_table, SESSION)
     assert same_value(history.messages, peer.messages)
     assert same_value(asyncio.run(history.aget_messages()), CONVERSATION * 2)
+
+
+def test_the_keys_of_what_langchain_postgres_has_written_are_in_the_order_it_gives_them(
+    their_table: str, connection: psycopg.Connection[Any]
+) -> None:
+    """JSONB has sorted them; prompts that are made of old messages are the same text as before."""
+    usage = {
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "total_tokens": 3,
+        "input_token_details": {"audio": 1, "cache_creation": 2, "cache_read": 3, "of others": 4},
+        "output_token_details": {"audio": 1, "reasoning": 2},
+    }
+    calls = {"tool_calls": [{"name": "f", "args": {"zz": 1, "a": [{"d": 1, "cc": 2}]}, "id": "1"}]}
+    invalid = {"invalid_tool_calls": [{"name": "f", "args": "{", "id": "2", "error": "e"}]}
+    chunks = {"tool_call_chunks": [{"name": "f", "args": "{}", "id": "1", "index": 0}]}
+    peer = theirs(their_table, connection)
+    peer.add_messages([AIMessage("a", usage_metadata=usage, **calls, **invalid), AIMessageChunk("b", **chunks)])
+    fields = ("tool_calls", "invalid_tool_calls", "tool_call_chunks", "usage_metadata", "response_metadata")
+    found, expected = (
+        [json.dumps([getattr(message, field, None) for field in fields]) for message in history.messages]
+        for history in (opened(their_table, SESSION), peer)
+    )
+    assert found == expected
 
 
 @pytest.mark.parametrize("made_by", ["them", "us"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import threading
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from chathistory.adapters.postgres._settling import acquired, settled
+from chathistory.adapters.postgres._settling import SECONDS_TO_SETTLE, acquired, settled
 from chathistory.adapters.postgres._table import Layout, Operation, Statement, layout_of
 
 AnyConnection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
@@ -36,7 +37,6 @@ _ROLLBACK = Statement(b"ROLLBACK TO SAVEPOINT chathistory; RELEASE SAVEPOINT cha
 SECONDS_TO_WAIT = 30.0
 """How long others may keep a connection, or all of them, before that is an error."""
 
-_SECONDS_TO_STOP = 5.0
 _MOST_ATTEMPTS = 8
 # What PostgreSQL says of a table that no longer looks as it did: undefined table or column, no such operator,
 # wrong type, no such conversion.
@@ -87,6 +87,9 @@ class Exchange:
         self._abandoned = False
         self._guard = threading.Lock()
         self._running_on: psycopg.Connection[Any] | None = None
+        self._being_stopped: psycopg.Connection[Any] | None = None
+        self._none_is_being_stopped = threading.Event()
+        self._none_is_being_stopped.set()
 
     def run(self, connection: psycopg.Connection[Any]) -> PGresult:
         """Carry the operation out, wholly or not at all.
@@ -100,42 +103,64 @@ class Exchange:
         try:
             with self._guard:
                 self._running_on = connection
-            _refuse_unless_usable(connection.pgconn)
+            self._refuse_unless_usable(connection)
             return connection.wait(self._steps(connection))
         finally:
-            with self._guard:  # not before a request to stop is through, which would hit the next statement
+            with self._guard:
                 self._running_on = None
+            self._none_is_being_stopped.wait()  # or the request would hit the next statement of the connection
             connection.lock.release()
 
     async def arun(self, connection: psycopg.AsyncConnection[Any]) -> PGresult:
-        """The async form of `run`; a cancellation is passed on when the operation is over (ASY-4)."""
+        """The async form of `run`; a cancellation is passed on when the operation is over, or cut off (ASY-4)."""
 
         async def stop() -> None:
             self._abandoned = True
             with suppress(psycopg.Error):
-                await connection.cancel_safe(timeout=_SECONDS_TO_STOP)
+                await connection.cancel_safe(timeout=SECONDS_TO_SETTLE)
 
         if not await acquired(connection.lock, SECONDS_TO_WAIT):
             raise BusyConnectionError
         try:
-            _refuse_unless_usable(connection.pgconn)
+            self._refuse_unless_usable(connection)
             work = asyncio.ensure_future(connection.wait(self._steps(connection)))
-            return await settled(work, stop, patience=2 * _SECONDS_TO_STOP)
+            return await settled(work, stop, lambda: _cut_off(connection.pgconn))
         finally:
             connection.lock.release()
 
     def stop(self) -> None:
-        """Have it end soon, from another thread than the one that runs it; what has taken effect stays."""
+        """Ask the server to end it, from another thread than the one that runs it; what has taken effect stays."""
         with self._guard:
-            if self._running_on is not None:
-                with suppress(psycopg.Error):
-                    self._running_on.cancel_safe(timeout=_SECONDS_TO_STOP)
+            if self._running_on is None:
+                return
+            connection = self._being_stopped = self._running_on
+            self._none_is_being_stopped.clear()
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=SECONDS_TO_SETTLE)
+        with self._guard:
+            self._being_stopped = None
+            self._none_is_being_stopped.set()
+
+    def cut_off(self) -> None:
+        """End its connection, from another thread than the one that runs it, whether or not the server answers."""
+        with self._guard:
+            connection = self._running_on or self._being_stopped
+            if connection is not None:
+                _cut_off(connection.pgconn)
+            self._none_is_being_stopped.set()
 
     def abandon(self) -> bool:
         """Send nothing more; whether something may be under way already."""
         with self._guard:
             self._abandoned = True
             return self._running_on is not None
+
+    def _refuse_unless_usable(self, connection: AnyConnection) -> None:
+        _refuse_unless_usable(connection.pgconn)
+        # The server hears of it only in transactions that psycopg begins, and in those it decides by itself.
+        is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if is_idle and connection.read_only and self.operation.writes:
+            raise psycopg.errors.ReadOnlySqlTransaction("the connection is set to be read_only")
 
     def _steps(self, connection: AnyConnection) -> PQGen[PGresult]:
         pgconn = connection.pgconn
@@ -176,10 +201,6 @@ class Exchange:
         if operation.looks_first:
             layout = self._layouts.get(operation.table.name) or (yield from self._look(pgconn))
         result = yield from self._say(pgconn, operation.statement(layout, alone=alone))
-        if operation.rows is not None and result.command_tuples != operation.rows:
-            raise psycopg.DataError(
-                f"the table took {result.command_tuples} of {operation.rows} messages; has it a trigger or a rule?"
-            )
         if operation.verb == "create":
             yield from self._look(pgconn)
         elif operation.verb == "drop":
@@ -227,6 +248,23 @@ def _undo(pgconn: PGconn) -> PQGen[None]:
         yield from _said(pgconn, _ROLLBACK)
 
 
+def _cut_off(pgconn: PGconn) -> None:
+    """Have whoever waits for an answer, in this thread or another, find the connection lost.
+
+    Only they may close it: libpq allows for one thread at a time.
+    """
+    with suppress(OSError, psycopg.OperationalError):  # it is lost already
+        number = pgconn.socket
+        theirs = socket.socket(fileno=number)
+        try:
+            ours = theirs.dup()
+        finally:
+            theirs.detach()
+        with ours:
+            if pgconn.socket == number:  # and has not been closed and given to somebody else meanwhile
+                ours.shutdown(socket.SHUT_RDWR)
+
+
 def _refuse_unless_usable(pgconn: PGconn) -> None:
     if pgconn.status != ConnStatus.OK:
         raise ConnectionLostError("the connection is closed")
@@ -256,9 +294,9 @@ def _has_been_closed(pgconn: PGconn) -> bool:
     return pgconn.status != ConnStatus.OK
 
 
-def _is_readable(socket: int) -> bool:
+def _is_readable(number: int) -> bool:
     if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([socket], [], [], 0)[0])
+        return bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
-    poll.register(socket, select.POLLIN)
+    poll.register(number, select.POLLIN)
     return bool(poll.poll(0))

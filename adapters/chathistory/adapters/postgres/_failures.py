@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from chathistory.adapters.postgres._exchange import AnswerLostError
+from chathistory.adapters.postgres._table import SHORTFALL
 from chathistory.reference import StoreError
 
 _HINTS = {
@@ -18,6 +19,7 @@ _HINTS = {
     "53300": "raise max_connections, or share a pool of connections",
     "3D000": "create the database first",
     "2200H": "the ids of the table are used up; make its id column a BIGINT",
+    "0A000": "has the table a rule on INSERT? Make it a trigger: rows can't be counted through rules",
     "22P05": "the encoding of the database lacks a character of it",
 }
 _HINTS_OF_CLASSES = {
@@ -45,6 +47,8 @@ def failure(what: str, error: Exception, secrets: tuple[str, ...] = ()) -> Store
 def _first_line(error: Exception) -> str:
     # Further lines may quote the statement.
     told = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    if isinstance(error, psycopg.errors.InvalidTextRepresentation) and (shortfall := SHORTFALL.search(told or "")):
+        return f"{shortfall[1]}; has it a trigger that skips rows, or sends them to another table?"
     lines = (told or str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

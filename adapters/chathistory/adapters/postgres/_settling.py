@@ -1,4 +1,7 @@
-"""Pass a cancellation on only when what it cancels is over, so that whoever sees it sees a settled history (ASY-4)."""
+"""Pass a cancellation on only when what it cancels is over, so that whoever sees it sees a settled history (ASY-4).
+
+A server that says nothing can't hold a cancelled call up for ever: it is cut off, and its outcome is the server's.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,40 @@ from typing import Any, TypeAlias, TypeVar
 
 _Result = TypeVar("_Result")
 Stop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+CutOff: TypeAlias = Callable[[], None]
+
+SECONDS_TO_SETTLE = 3.0
+"""How long a cancelled call waits for the server to end its statement; then its connection is cut off."""
 
 
-async def settled(work: asyncio.Future[_Result], stop: Stop, *, patience: float | None = None) -> _Result:
+async def settled(work: asyncio.Future[_Result], stop: Stop, cut_off: CutOff) -> _Result:
     """The result of some work.
 
     Args:
         work: under way; cancellations of the caller don't reach it.
         stop: asks the server to end the work; called once, at the first cancellation.
-        patience: the seconds after which work that doesn't end is cancelled itself; psycopg then closes its
-            connection. Without it, the work is waited for.
+        cut_off: ends the connection of the work, and thereby the work; called if the server has not ended it in
+            SECONDS_TO_SETTLE.
     """
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await ended(work, stop, patience=patience)
+        await ended(work, stop, cut_off)
         raise
 
 
-async def ended(work: asyncio.Future[Any], stop: Stop, *, patience: float | None = None) -> None:
-    """Return when the work is over, having asked for its end, however often this is cancelled."""
+async def ended(work: asyncio.Future[Any], stop: Stop, cut_off: CutOff) -> None:
+    """Return when the work is over, having had it stopped or cut off, however often this is cancelled."""
     if not work.done():
-        await _over(asyncio.ensure_future(stop()), None)
-    await _over(work, patience)
+        stopping = asyncio.ensure_future(stop())
+        # The stopping, too: a request that comes late would hit the next statement of the connection.
+        if not await _over({work, stopping}, SECONDS_TO_SETTLE):
+            cut_off()
+            stopping.cancel()
+            await _over({stopping}, None)
+    await _over({work}, None)
+    if not work.cancelled():
+        work.exception()  # the cancellation is all that is told
 
 
 async def acquired(lock: asyncio.Lock, seconds: float) -> bool:
@@ -52,11 +66,14 @@ async def acquired(lock: asyncio.Lock, seconds: float) -> bool:
     return not acquiring.cancel()
 
 
-async def _over(work: asyncio.Future[Any], patience: float | None) -> None:
-    while not work.done():
+async def _over(futures: set[asyncio.Future[Any]], seconds: float | None) -> bool:
+    """Whether all of them are over, by themselves and in time; cancellations meanwhile are put off."""
+    loop = asyncio.get_running_loop()
+    deadline = None if seconds is None else loop.time() + seconds
+    while not all(future.done() for future in futures):  # asyncio.wait could be cancelled each time before it sees
+        left = None if deadline is None else deadline - loop.time()
+        if left is not None and left <= 0:
+            return False
         with suppress(asyncio.CancelledError):
-            over, _ = await asyncio.wait([work], timeout=patience)
-            if not over:
-                work.cancel()
-    if not work.cancelled():
-        work.exception()  # the cancellation is all that is told
+            await asyncio.wait(futures, timeout=left)
+    return True

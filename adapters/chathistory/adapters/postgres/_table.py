@@ -33,7 +33,10 @@ _LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer ones without an error
 _LONGEST_PLAIN_ID = 1024  # bytes; an index takes 2,704, and less if somebody adds columns to it
 _HASHED = "sha256:"
 
-_BYTEA, _INT8, _TEXT, _JSON, _VARCHAR, _UUID, _JSONB = 17, 20, 25, 114, 1043, 2950, 3802
+SHORTFALL = re.compile(r"chathistory: (the table took \d+ of \d+ messages)")
+"""What an error of the server says, whatever its language, if the table did not take the whole of a batch."""
+
+_BYTEA, _INT8, _INT2, _INT4, _TEXT, _JSON, _VARCHAR, _UUID, _JSONB = 17, 20, 21, 23, 25, 114, 1043, 2950, 3802
 _NO_LIMIT = -1
 
 Verb: TypeAlias = Literal["read", "add to", "clear", "replace", "create", "drop"]
@@ -103,9 +106,9 @@ class Operation:
         return self.session_id is not None
 
     @property
-    def rows(self) -> int | None:
-        """How many rows it must store; None if it stores none."""
-        return len(self.texts) or None
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.verb != "read"
 
     def statement(self, layout: Layout | None, *, alone: bool) -> Statement:
         """The operation in SQL.
@@ -119,13 +122,13 @@ class Operation:
         """
         if layout is None or self.session_id is None:
             return self.table.drop() if self.verb == "drop" else self.table.create()
-        session = stored_id(self.session_id, layout)
+        session, count = stored_id(self.session_id, layout), len(self.texts)
         rows = f"[{','.join(row_text(text, binary=layout.binary) for text in self.texts)}]".encode()
         if self.verb == "read":
             return self.table.read(layout, session)
         if self.verb == "add to":
-            return self.table.add(layout, session, rows)
-        return self.table.replace(layout, session, rows if self.texts else b"", alone=alone)
+            return self.table.add(layout, session, rows, count)
+        return self.table.replace(layout, session, rows, count, alone=alone)
 
 
 class Table:
@@ -180,13 +183,14 @@ class Table:
         )
         return Statement(text.encode(), (session.encode(),), (_BYTEA,))
 
-    def add(self, layout: Layout, session: str, rows: bytes) -> Statement:
+    def add(self, layout: Layout, session: str, rows: bytes, count: int) -> Statement:
         """Take the lock, and only then, as the rows of the batch come out of the join, draw their ids."""
-        text = self._insert(layout, "convert_from($1, 'UTF8')", "pg_advisory_xact_lock($3), json_array_elements($2)")
+        batch = "pg_advisory_xact_lock($3), json_array_elements($2)"
+        text = self._insert(layout, "convert_from($1, 'UTF8')", batch, count)
         lock = struct.pack("!q", self.lock_key(session))
         return Statement(text.encode(), (session.encode(), rows, lock), (_BYTEA, _JSON, _INT8))
 
-    def replace(self, layout: Layout, session: str, rows: bytes, *, alone: bool) -> Statement:
+    def replace(self, layout: Layout, session: str, rows: bytes, count: int, *, alone: bool) -> Statement:
         """Take the lock, remove everything that is there by then, and append a batch, if there is one."""
         stored = _hexadecimal(session.encode())
         statements = [
@@ -196,18 +200,25 @@ class Table:
         if alone:
             # Several statements in one message are one transaction; a database may have another default.
             statements.insert(0, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        if rows:
-            statements.append(self._insert(layout, stored, f"json_array_elements({_hexadecimal(rows)}::json)"))
+        if count:
+            statements.append(self._insert(layout, stored, f"json_array_elements({_hexadecimal(rows)}::json)", count))
         return Statement("; ".join(statements).encode())
 
-    def _insert(self, layout: Layout, session: str, batch: str) -> str:
+    def _insert(self, layout: Layout, session: str, batch: str, count: int) -> str:
+        """Append a batch, and fail before anything is committed if the table doesn't take so many rows (ATM-1).
+
+        A trigger may drop rows, or send them elsewhere, without an error. Then a text is cast that is no number,
+        which undoes the statement, and which the server quotes in its error: see SHORTFALL.
+        """
         # Without the second argument of coalesce, a column that has become jsonb since we looked would be
         # given what only json keeps; so PostgreSQL finds that the types differ, and refuses.
         return (
-            f'INSERT INTO {self._quoted} ("session_id", "message") '  # noqa: S608 -- the name is quoted
+            f'WITH stored AS (INSERT INTO {self._quoted} ("session_id", "message") '  # noqa: S608 -- the name is quoted
             f"SELECT {session}{layout.session}, coalesce(batch.message{layout.message}, "
             f'(SELECT present."message" FROM {self._quoted} AS present LIMIT 0)) '
-            f"FROM {batch} WITH ORDINALITY AS batch(message, place) ORDER BY batch.place"
+            f"FROM {batch} WITH ORDINALITY AS batch(message, place) ORDER BY batch.place RETURNING 1) "
+            f"SELECT CASE WHEN count(*) = {count} THEN {count} "
+            f"ELSE ('chathistory: the table took ' || count(*) || ' of {count} messages')::int END FROM stored"
         )
 
 
@@ -223,7 +234,9 @@ def layout_of(result: PGresult) -> Layout:
     Raises:
         UnknownLayoutError: if its columns would not keep what they are given.
     """
-    session, message = result.ftype(1), result.ftype(2)
+    place, session, message = result.ftype(0), result.ftype(1), result.ftype(2)
+    if place not in (_INT2, _INT4, _INT8):
+        raise UnknownLayoutError('its column "id" is no integer, and would not keep the order of messages')
     if session not in (_UUID, _TEXT, _VARCHAR) or (session == _VARCHAR and result.fmod(1) != _NO_LIMIT):
         raise UnknownLayoutError('its column "session_id" is neither TEXT nor UUID, and would not keep ids as they are')
     if message not in (_JSON, _JSONB):

@@ -16,7 +16,7 @@ async def run_in_thread(run: Callable[[Exchange], PGresult], exchange: Exchange)
     """Run an exchange in a thread of the loop's executor.
 
     A cancellation that finds it waiting for its connection is passed on at once, and the thread sends nothing;
-    one that finds it under way has the server stop it first.
+    one that finds it under way has the server stop it first, or cuts its connection off.
 
     Args:
         run: carries the exchange out over some connection.
@@ -28,7 +28,7 @@ async def run_in_thread(run: Callable[[Exchange], PGresult], exchange: Exchange)
         return await asyncio.shield(call)
     except asyncio.CancelledError:
         if exchange.abandon():
-            await ended(call, lambda: _stop(exchange))
+            await ended(call, lambda: _stop(exchange), exchange.cut_off)
         raise
 
 
