@@ -298,4 +298,4 @@ def test_what_sessions_share_does_not_grow_from_program_to_program() -> None:
         disposable=True,
     )
     check(backend, clauses=["ORD", "CON"], configuration=Configuration(examples=2, shrink_seconds=1))
-    assert longest < 5_000  # one program writes 2,101 at most, and the next one sees that they are there
+    assert longest < 15_000  # one program writes 2,101 at most, and is run some times until it is clear who is to blame

@@ -177,7 +177,7 @@ class RetriesThreeTimes(Retrying):
     times = 3
 
 
-@network_mutant("DUR-4", "ERR-2", hardness="stateful", operations=2)
+@network_mutant("DUR-4", "ERR-2", "DUR-3", hardness="stateful", operations=2)
 class TakesALostConnectionForDone(NetworkHistory):
     """The error is logged and swallowed."""
 

@@ -77,7 +77,10 @@ def _run_again(subject: Subject, check: Check, recorded: Program, timeout: float
             return check.probe(subject.backend, timeout)
         if check.at_first_use and subject.first_use is not None:
             return FIRST_PROGRAM, subject.first_use.judged(subject.backend, check.lens)
-        return recorded, check.run(subject.backend, recorded, check.lens, timeout, False)
+        outcome = check.run(subject.backend, recorded, check.lens, timeout, False)
+        if outcome.tidy is not None:
+            outcome.tidy()
+        return recorded, outcome
 
 
 def _by_witness(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
@@ -32,6 +32,7 @@ class Experiment:
         configuration: how hard to look.
         tally: what the search has cost and seen.
         is_alone: whether each program runs over an empty store, where the backend offers one.
+        left: what removes what programs have left in the store, until `tidy` calls it.
     """
 
     subject: Subject
@@ -39,6 +40,7 @@ class Experiment:
     configuration: Configuration
     tally: Tally
     is_alone: bool = False
+    left: list[Callable[[], None]] = field(default_factory=list)
 
     def prepared(self, program: Program) -> Program:
         if self.check.in_resolution:
@@ -60,7 +62,18 @@ class Experiment:
         return self.check.modes == {"async"} or runs_async(self.subject, self.check)
 
     def fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
-        """The divergence, if there is one and it is this clause's fault."""
+        """The divergence, if there is one and it is this clause's fault; then what was run is removed."""
+        try:
+            return self._failure_of(program, shrinking)
+        finally:
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what the programs run since the last time have left in the store."""
+        while self.left:
+            self.left.pop()()
+
+    def _failure_of(self, program: Program, shrinking: bool) -> Divergence | None:
         timeout = self.configuration.timeout
         if shrinking and self.tally.hung:
             timeout = min(timeout, _SECONDS_FOR_A_HANGING_STEP)
@@ -87,16 +100,18 @@ class Experiment:
             return self._run_on(backend, program, timeout, baseline=baseline)
 
     def _run_on(self, backend: Backend, program: Program, timeout: float, *, baseline: bool = False) -> Outcome:
-        outcome = self.check.run(backend, program, self.check.lens, timeout, baseline)
-        self.tally.count(program, outcome)
-        return outcome
+        return self._counted(program, self.check.run(backend, program, self.check.lens, timeout, baseline))
 
     def run_control(self, program: Program, timeout: float) -> Outcome:
         lens = self.check.control_lens or self.check.lens
         program = in_mode(program, "async") if self.is_async else program
         with self.store() as backend:
-            outcome = self.check.run(backend, program, lens, timeout, self.check.baseline)
+            return self._counted(program, self.check.run(backend, program, lens, timeout, self.check.baseline))
+
+    def _counted(self, program: Program, outcome: Outcome) -> Outcome:
         self.tally.count(program, outcome)
+        if outcome.tidy is not None and not self.is_alone:
+            self.left.append(outcome.tidy)
         return outcome
 
     def _is_to_blame(self, program: Program, timeout: float, shrinking: bool) -> bool:

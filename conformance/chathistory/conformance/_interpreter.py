@@ -325,16 +325,26 @@ class Execution:
         """Leave nothing behind that the suite made, unless the store is thrown away anyhow."""
         with contextlib.suppress(Exception, OperationHungError), time_limit(self.timeout):
             self._loop.renew()
-            if self.cleans_up and (self._held_more or not self.backend.disposable):
-                for handle, history in self._handles.items():
-                    if is_unique(self._sessions[handle][1]):
-                        history.clear()
-                for left in self._left.values():
-                    if is_unique(left.session):
-                        self._open(left).clear()
-                for step in self.program.steps:
-                    if isinstance(step, Together):
-                        self._open_of_workers(step).clear()
+        if self.cleans_up and self.is_untidy:
+            self.tidy()
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether what it has left is to be removed: in a store that is kept, or where sessions share something."""
+        return self._held_more or not self.backend.disposable
+
+    def tidy(self) -> None:
+        """Clear the sessions that are the suite's own."""
+        with contextlib.suppress(Exception, OperationHungError), time_limit(self.timeout):
+            for handle, history in self._handles.items():
+                if is_unique(self._sessions[handle][1]):
+                    history.clear()
+            for left in self._left.values():
+                if is_unique(left.session):
+                    self._open(left).clear()
+            for step in self.program.steps:
+                if isinstance(step, Together):
+                    self._open_of_workers(step).clear()
 
 
 def copy_of(value: Any) -> Any:

@@ -8,6 +8,7 @@ takes part in it. Here is what follows from each kind of step; `_raised_calls` i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from chathistory.conformance._backend import Backend
@@ -75,8 +76,11 @@ def run_and_judge(
         timeout: seconds an operation may take.
         baseline: take what a session holds when it is first opened as its beginning, whatever it is.
         parity_with: what the same program observed in another mode; then this is what is expected (ASY-1).
+
+    Returns:
+        What became of it; its sessions are still there, until its `tidy` is called.
     """
-    execution = Execution(backend, program, timeout=timeout, keep_results=lens.results)
+    execution = Execution(backend, program, timeout=timeout, keep_results=lens.results, cleans_up=False)
     judge = _Judge(lens, execution, baseline=baseline, parity_with=parity_with)
     divergence = None
     try:
@@ -86,7 +90,8 @@ def run_and_judge(
                 break
     except StopJudging:
         pass
-    return judge.record.outcome(divergence, execution.operations)
+    outcome = judge.record.outcome(divergence, execution.operations)
+    return replace(outcome, tidy=execution.tidy) if execution.is_untidy else outcome
 
 
 def judge_alone(backend: Backend, program: Program, lens: Lens, observation: Observation) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chathistory.conformance._script import Expectation
@@ -33,6 +34,8 @@ class Outcome:
         refused: why values or session ids were refused, where that is allowed.
         remarks: what a reader of the report should know, and what fails nobody.
         hung_after_refusal: a call that did not return after a refusal, where that is left to ERR-3.
+        tidy: removes what the execution has left in the store, if it is to be removed: not before it is clear whose
+            fault a failure is, which may be that of what is there already.
     """
 
     divergence: Divergence | None
@@ -41,6 +44,7 @@ class Outcome:
     refused: frozenset[str] = frozenset()
     hung_after_refusal: Divergence | None = None
     remarks: frozenset[str] = frozenset()
+    tidy: Callable[[], None] | None = None
 
 
 class StopJudging(Exception):  # noqa: N818 -- it is no error

@@ -161,10 +161,11 @@ class _Search(Experiment):
             return None
         outcome = first_use.judged(self.subject.backend, self.check.lens)
         self.tally.count(FIRST_PROGRAM, outcome)
-        if outcome.divergence is None or any(
-            self.run_control(control, self.configuration.timeout).divergence
-            for control in self.check.controls(FIRST_PROGRAM)
-        ):
+        if outcome.divergence is None:
+            return None
+        controls = [self.run_control(each, self.configuration.timeout) for each in self.check.controls(FIRST_PROGRAM)]
+        self.tidy()
+        if any(control.divergence for control in controls):
             return None
         return Violation(self.check, FIRST_PROGRAM, outcome.divergence, _AT_FIRST_USE)
 
@@ -280,6 +281,7 @@ class _Search(Experiment):
         if self.tally.hung:
             # Smaller programs were given less time: one that only takes long is no counterexample.
             confirmed = self.run(small, self.configuration.timeout)
+            self.tidy()
             small, smallest = (small, confirmed.divergence) if confirmed.divergence else (program, divergence)
         return Violation(self.check, small, smallest, search)
 
