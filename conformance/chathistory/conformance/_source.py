@@ -268,8 +268,8 @@ _SCALARS: Mapping[type, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     object: ((), lambda _: "object()"),
     Decimal: (("Decimal",), lambda value: f'Decimal("{value}")'),
     uuid.UUID: (("UUID",), lambda value: f'UUID("{value}")'),
-    HTTPStatus: (("HTTPStatus",), str),
-    uuid.SafeUUID: (("SafeUUID",), str),
+    HTTPStatus: (("HTTPStatus",), lambda value: f"HTTPStatus({int(value)})"),
+    uuid.SafeUUID: (("SafeUUID",), lambda value: f"SafeUUID.{value.name}"),
     TextAccessor: (("TextAccessor",), lambda value: f"TextAccessor({text_source(str.__str__(value))})"),
     datetime.datetime: (
         ("datetime",),

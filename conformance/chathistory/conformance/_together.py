@@ -90,14 +90,14 @@ def _as_threads(
         barrier.wait()
         try:
             history = handles[number] or open_history()
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+        except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
             events.append(Event(number, "open", 0, time.monotonic(), error=error))
             return
         for call, added in _calls(number, workers[number]):
             began = time.monotonic()
             try:
                 result = _sync_call(history, call, added)
-            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
                 ended, may_raise = time.monotonic(), _may_raise(call)
                 events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:

@@ -88,10 +88,11 @@ with opened(TARGET) as backend:
     )
     read_of_h1 = loop.run_until_complete(h1.aget_messages())
     loop.run_until_complete(h1.aadd_messages([AIMessage("m101"), HumanMessage("m102")]))
+    h2 = get_session_history(f"{run}-a")
 
-    # Step 6, at which the violation showed.
+    # Step 7, at which the violation showed.
     try:
-        observed = [message.content for message in loop.run_until_complete(h1.aget_messages())]
+        observed = [message.content for message in loop.run_until_complete(h2.aget_messages())]
     except Exception as error:
         observed = error
     loop.close()
@@ -102,9 +103,9 @@ expected = [
     ["m1", "m101", "m102"],
 ]
 if observed in expected:
-    print("FIXED: ASY-4 at step 6")
+    print("FIXED: ASY-4 at step 7")
 else:
-    print("STILL FAILING: ASY-4 at step 6")
+    print("STILL FAILING: ASY-4 at step 7")
     print("  expected:", "one of", short(expected))
     print("  observed:", short(observed))
     sys.exit(1)

@@ -10,6 +10,7 @@ that has one, or a function that yields either. The script needs langchain-core 
 It prints STILL FAILING and exits with 1 while the violation is there, else FIXED, and exits with 0.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import inspect
@@ -20,7 +21,7 @@ import threading
 import uuid
 import warnings
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 
 TARGET = sys.argv[1] if len(sys.argv) > 1 else "chathistory.adapters.peers.dynamodb:dynamodb"
 
@@ -73,14 +74,16 @@ watchdog.start()
 
 with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
+    loop = asyncio.new_event_loop()
     h1 = get_session_history(f"{run}-a")
 
     # Step 2, at which the violation showed.
     try:
-        h1.add_messages([AIMessage("m11"), HumanMessage("a\ud800b")])
+        loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ud800b")]))
         observed = "it returned"
     except Exception as error:
         observed = error
+    loop.close()
 
 if observed == "it returned":
     print("FIXED: ATM-1 at step 2")

@@ -1,7 +1,7 @@
 """COST-1: What one add sends and receives SHOULD NOT grow with the length of the history.
 
-peer:dynamodb: One add to 20 messages sent 11,490 bytes and received 10,003; to 520 messages it
-sent 226,442 and received 224,956.
+peer:dynamodb: One add to 20 messages sent 11,490 bytes and received 10,004; to 520 messages it
+sent 226,442 and received 224,955.
 
 Run it:  python THIS_FILE.py [TARGET]
 

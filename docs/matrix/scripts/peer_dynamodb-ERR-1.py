@@ -64,7 +64,7 @@ with opened(TARGET) as backend:
 
     # Step 2, at which the violation showed.
     try:
-        h1.add_messages([None])
+        h1.add_messages([b"x"])
         observed = "it returned"
     except Exception as error:
         observed = error

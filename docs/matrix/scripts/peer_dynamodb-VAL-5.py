@@ -75,43 +75,81 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("")])
-    h1.add_messages([HumanMessage(" ")])
-    h1.add_messages([HumanMessage("a  ")])
-    h1.add_messages([HumanMessage("  a")])
-    h1.add_messages([HumanMessage("\na")])
-    h1.add_messages([HumanMessage("a\n")])
-    h1.add_messages([HumanMessage("a\r\nb\r\n")])
-    h1.add_messages([HumanMessage("a\rb")])
-    h1.add_messages([HumanMessage("\x1b[31mred\x1b[0m")])
-    h1.add_messages([HumanMessage("\ufeffa")])
-    h1.add_messages([HumanMessage("é")])
-    h1.add_messages([HumanMessage("e\u0301")])
-    h1.add_messages([HumanMessage("\xe9e\u0301")])
-    h1.add_messages([HumanMessage("\ufb01 \uff11 \xbd \u212b")])
-    h1.add_messages([HumanMessage("Ã©")])
-    h1.add_messages([HumanMessage("😀")])
-    h1.add_messages([HumanMessage("👨\u200d👩\u200d👧\u200d👦")])
-    h1.add_messages([HumanMessage("🇫🇷🇯🇵")])
-    h1.add_messages([HumanMessage("👍🏽 ❤️")])
-    h1.add_messages([HumanMessage("שלום مرحبا")])
-    h1.add_messages([HumanMessage("a\u202eb\u202cc\u2066d\u2069")])
+    h1.add_messages([HumanMessage(["", {"type": "text", "text": ""}])])
+    h1.add_messages([HumanMessage([" ", {"type": "text", "text": " "}])])
+    h1.add_messages([HumanMessage(["a  ", {"type": "text", "text": "a  "}])])
+    h1.add_messages([HumanMessage(["  a", {"type": "text", "text": "  a"}])])
+    h1.add_messages([HumanMessage(["\na", {"type": "text", "text": "\na"}])])
+    h1.add_messages([HumanMessage(["a\n", {"type": "text", "text": "a\n"}])])
+    h1.add_messages([HumanMessage(["a\r\nb\r\n", {"type": "text", "text": "a\r\nb\r\n"}])])
+    h1.add_messages([HumanMessage(["a\rb", {"type": "text", "text": "a\rb"}])])
+    h1.add_messages(
+        [HumanMessage(["\x1b[31mred\x1b[0m", {"type": "text", "text": "\x1b[31mred\x1b[0m"}])],
+    )
+    h1.add_messages([HumanMessage(["\ufeffa", {"type": "text", "text": "\ufeffa"}])])
+    h1.add_messages([HumanMessage(["é", {"type": "text", "text": "é"}])])
+    h1.add_messages([HumanMessage(["e\u0301", {"type": "text", "text": "e\u0301"}])])
+    h1.add_messages([HumanMessage(["\xe9e\u0301", {"type": "text", "text": "\xe9e\u0301"}])])
     h1.add_messages(
         [
             HumanMessage(
-                "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
+                [
+                    "\ufb01 \uff11 \xbd \u212b",
+                    {"type": "text", "text": "\ufb01 \uff11 \xbd \u212b"},
+                ],
             ),
         ],
     )
-    h1.add_messages([HumanMessage("a\u200bb\u2060c\xadd")])
-    h1.add_messages([HumanMessage("a\ufffe\uffff\ufdd0b")])
-    h1.add_messages([HumanMessage("\ue000\U000f0000")])
-    h1.add_messages([HumanMessage("�")])
-    h1.add_messages([HumanMessage("\U0010ffff")])
+    h1.add_messages([HumanMessage(["Ã©", {"type": "text", "text": "Ã©"}])])
+    h1.add_messages([HumanMessage(["😀", {"type": "text", "text": "😀"}])])
+    h1.add_messages(
+        [
+            HumanMessage(
+                ["👨\u200d👩\u200d👧\u200d👦", {"type": "text", "text": "👨\u200d👩\u200d👧\u200d👦"}],
+            ),
+        ],
+    )
+    h1.add_messages([HumanMessage(["🇫🇷🇯🇵", {"type": "text", "text": "🇫🇷🇯🇵"}])])
+    h1.add_messages([HumanMessage(["👍🏽 ❤️", {"type": "text", "text": "👍🏽 ❤️"}])])
+    h1.add_messages([HumanMessage(["שלום مرحبا", {"type": "text", "text": "שלום مرحبا"}])])
+    h1.add_messages(
+        [
+            HumanMessage(
+                [
+                    "a\u202eb\u202cc\u2066d\u2069",
+                    {"type": "text", "text": "a\u202eb\u202cc\u2066d\u2069"},
+                ],
+            ),
+        ],
+    )
+    h1.add_messages(
+        [
+            HumanMessage(
+                [
+                    "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
+                    {
+                        "type": "text",
+                        "text": "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
+                    },
+                ],
+            ),
+        ],
+    )
+    h1.add_messages(
+        [HumanMessage(["a\u200bb\u2060c\xadd", {"type": "text", "text": "a\u200bb\u2060c\xadd"}])],
+    )
+    h1.add_messages(
+        [HumanMessage(["a\ufffe\uffff\ufdd0b", {"type": "text", "text": "a\ufffe\uffff\ufdd0b"}])],
+    )
+    h1.add_messages(
+        [HumanMessage(["\ue000\U000f0000", {"type": "text", "text": "\ue000\U000f0000"}])],
+    )
+    h1.add_messages([HumanMessage(["�", {"type": "text", "text": "�"}])])
+    h1.add_messages([HumanMessage(["\U0010ffff", {"type": "text", "text": "\U0010ffff"}])])
 
     # Step 29, at which the violation showed.
     try:
-        h1.add_messages([HumanMessage("a\ud83d")])
+        h1.add_messages([HumanMessage(["a\ud83d", {"type": "text", "text": "a\ud83d"}])])
         observed = "it returned"
     except Exception as error:
         observed = error

@@ -2,8 +2,8 @@
 and dict keys that collide once they are strings are stored exactly or refused with an error and
 nothing stored.
 
-peer:dynamodb: [0].additional_kwargs['value'] is Binary(b'a\\x00\\xff') (Binary), not b"a\\x00\\xff"
-(bytes).
+peer:dynamodb: [0].response_metadata['value'] is Binary(b'ab') (Binary), not bytearray(b"ab")
+(bytearray).
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -20,7 +20,7 @@ import sys
 import uuid
 import warnings
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 TARGET = sys.argv[1] if len(sys.argv) > 1 else "chathistory.adapters.peers.dynamodb:dynamodb"
 
@@ -94,7 +94,7 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        h1.add_messages([HumanMessage("", additional_kwargs={"value": b"a\x00\xff"})])
+        h1.add_messages([AIMessage("m1", response_metadata={"value": bytearray(b"ab")})])
     except Exception:
         settled("this is refused now, as it may be")
 
@@ -104,7 +104,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("", additional_kwargs={"value": b"a\x00\xff"})]
+expected = [AIMessage("m1", response_metadata={"value": bytearray(b"ab")})]
 if same(observed, expected):
     print("FIXED: VAL-6 at step 3")
 else:

@@ -1,6 +1,7 @@
 """VAL-8: The key order of objects inside messages SHOULD survive.
 
-peer:dynamodb: [0].additional_kwargs['value']['z']['y'] is Decimal("1") (Decimal), not 1 (int).
+peer:dynamodb: [0].additional_kwargs['value']['a'][0]['c']['p'] is Decimal("0") (Decimal), not 0
+(int).
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -80,16 +81,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages(
-        [
-            HumanMessage(
-                "",
-                additional_kwargs={
-                    "value": {"z": {"y": 1, "b": 2}, "a": [{"d": 1, "c": {"q": 1, "p": 2}}]},
-                },
-            ),
-        ],
-    )
+    h1.add_messages([HumanMessage("m1", additional_kwargs={"value": {"a": [{"c": {"p": 0}}]}})])
 
     # Step 3, at which the violation showed.
     try:
@@ -97,14 +89,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [
-    HumanMessage(
-        "",
-        additional_kwargs={
-            "value": {"z": {"y": 1, "b": 2}, "a": [{"d": 1, "c": {"q": 1, "p": 2}}]},
-        },
-    ),
-]
+expected = [HumanMessage("m1", additional_kwargs={"value": {"a": [{"c": {"p": 0}}]}})]
 if same(observed, expected):
     print("FIXED: VAL-8 at step 3")
 else:

@@ -21,6 +21,8 @@ import threading
 import uuid
 import warnings
 
+from langchain_core.messages import AIMessage
+
 TARGET = sys.argv[1] if len(sys.argv) > 1 else "chathistory.adapters.peers.backends:file"
 
 
@@ -85,9 +87,10 @@ with opened(TARGET) as backend:
     loop = asyncio.new_event_loop()
     h1 = get_session_history(f"{run}-a")
 
-    loop.run_until_complete(cancelled(h1.aclear(), turns=1))
+    loop.run_until_complete(h1.aadd_messages([AIMessage("m1")]))
+    loop.run_until_complete(cancelled(h1.aadd_messages([AIMessage("m2")]), turns=1))
 
-    # Step 3, at which the violation showed.
+    # Step 4, at which the violation showed.
     try:
         read_of_h1 = loop.run_until_complete(h1.aget_messages())
         observed = "it returned"
@@ -96,9 +99,9 @@ with opened(TARGET) as backend:
     loop.close()
 
 if observed == "it returned":
-    print("FIXED: ASY-4 at step 3")
+    print("FIXED: ASY-4 at step 4")
 else:
-    print("STILL FAILING: ASY-4 at step 3")
+    print("STILL FAILING: ASY-4 at step 4")
     print("  expected:", "it returned")
     print("  observed:", short(observed))
     sys.exit(1)

@@ -1,8 +1,8 @@
 """CON-1: No acknowledged message is lost, whatever other writers do, on one shared handle or on
 many.
 
-peer:file: Add 14 by worker 0 was acknowledged before read 48 by worker -1 began, which doesn't
-hold its message 'w0-0-0'; the session was never cleared.
+peer:file: Add 29 by worker 0 was acknowledged before read 48 by worker -1 began, which doesn't
+hold its message 'w0-3-0'; the session was never cleared.
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -439,6 +439,8 @@ def _nursery() -> None:
 
 CLEAR = "clear"
 READ = "read"
+CANCEL = "cancel "
+REFUSE = "refuse "
 SECONDS_TO_END = 30.0
 
 
@@ -453,6 +455,7 @@ class Event:
     added: tuple[str, ...] = ()
     observed: tuple[str, ...] | None = None
     error: BaseException | None = None
+    may_raise: bool = False
 
 
 def run_together(
@@ -463,14 +466,17 @@ def run_together(
     shared: bool,
     opens: bool = False,
     elsewhere: tuple[Any, str] | None = None,
+    seconds: float = SECONDS_TO_END,
 ) -> list[Event]:
     """Let all workers begin at once; at the end one read is made through a new handle.
 
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
-    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears.
+    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
+    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
-    handle only when all begin.
+    handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
     handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
@@ -480,7 +486,7 @@ def run_together(
     elif tasks:
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
-        _as_threads(open_history, handles, workers, events)
+        _as_threads(open_history, handles, workers, events, seconds)
     began = time.monotonic()
     history = open_history()
     read = asyncio.run(_read(history)) if tasks else history.messages
@@ -489,7 +495,11 @@ def run_together(
 
 
 def _as_threads(
-    open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
+    open_history: Callable[[], Any],
+    handles: list[Any],
+    workers: Sequence[Sequence[Any]],
+    events: list[Event],
+    seconds: float,
 ) -> None:
     """Threads that change places as often as the interpreter lets them."""
     barrier = threading.Barrier(len(workers))
@@ -506,14 +516,15 @@ def _as_threads(
             try:
                 result = _sync_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    deadline = time.monotonic() + SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     try:
         for thread in threads:
             thread.start()
@@ -551,12 +562,17 @@ async def _as_tasks(
 ) -> None:
     async def work(number: int) -> None:
         history = handles[number] or open_history()
-        for call, added in _calls(number, workers[number]):
+        for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
+            if _is_cancelled(call):
+                await _cancelled_add(history, added, place % 5)
+                events.append(Event(number, "add", began, None, added))
+                continue
             try:
                 result = await _async_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
@@ -572,13 +588,39 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = call if isinstance(call, int) else 0
+        size = 0 if call in (READ, CLEAR) else int(str(call).removeprefix(CANCEL).removeprefix(REFUSE))
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
 
+def _is_cancelled(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(CANCEL)
+
+
+def _may_raise(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(REFUSE)
+
+
+def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
+    """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
+    batch = [HumanMessage(content) for content in added]
+    if _may_raise(call):
+        batch[-1].additional_kwargs["value"] = float("nan")
+    return batch
+
+
+async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
+    """Begin an add, and cancel it after so many turns: nobody knows whether it takes effect."""
+    task = asyncio.ensure_future(history.aadd_messages([HumanMessage(content) for content in added]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
 def _kind(call: Any) -> str:
-    return "add" if isinstance(call, int) else str(call)
+    return "add" if isinstance(call, int) or _may_raise(call) else str(call)
 
 
 def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -587,7 +629,7 @@ def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ..
     if call == CLEAR:
         history.clear()
     else:
-        history.add_messages([HumanMessage(content) for content in added])
+        history.add_messages(_batch(call, added))
     return None
 
 
@@ -597,7 +639,7 @@ async def _async_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[
     if call == CLEAR:
         await history.aclear()
     else:
-        await history.aadd_messages([HumanMessage(content) for content in added])
+        await history.aadd_messages(_batch(call, added))
     return None
 
 

@@ -2,8 +2,8 @@
 of some order of the calls, one after the other, in which no call comes before one that had
 returned when it began.
 
-peer:file: Read 12 by worker -1 began after add 10 by worker 0 had been acknowledged, and
-doesn't hold its message 'w0-2-0'.
+peer:file: Read 4 by worker 1 holds 'w1-0-0', read 8 by worker 0 holds 'w0-3-0' in its place.
+The session was never cleared: 'w0-3-0' is lost to one of them.
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -440,6 +440,8 @@ def _nursery() -> None:
 
 CLEAR = "clear"
 READ = "read"
+CANCEL = "cancel "
+REFUSE = "refuse "
 SECONDS_TO_END = 30.0
 
 
@@ -454,6 +456,7 @@ class Event:
     added: tuple[str, ...] = ()
     observed: tuple[str, ...] | None = None
     error: BaseException | None = None
+    may_raise: bool = False
 
 
 def run_together(
@@ -464,14 +467,17 @@ def run_together(
     shared: bool,
     opens: bool = False,
     elsewhere: tuple[Any, str] | None = None,
+    seconds: float = SECONDS_TO_END,
 ) -> list[Event]:
     """Let all workers begin at once; at the end one read is made through a new handle.
 
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
-    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears.
+    A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
+    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
-    handle only when all begin.
+    handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
     handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
@@ -481,7 +487,7 @@ def run_together(
     elif tasks:
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
-        _as_threads(open_history, handles, workers, events)
+        _as_threads(open_history, handles, workers, events, seconds)
     began = time.monotonic()
     history = open_history()
     read = asyncio.run(_read(history)) if tasks else history.messages
@@ -490,7 +496,11 @@ def run_together(
 
 
 def _as_threads(
-    open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
+    open_history: Callable[[], Any],
+    handles: list[Any],
+    workers: Sequence[Sequence[Any]],
+    events: list[Event],
+    seconds: float,
 ) -> None:
     """Threads that change places as often as the interpreter lets them."""
     barrier = threading.Barrier(len(workers))
@@ -507,14 +517,15 @@ def _as_threads(
             try:
                 result = _sync_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    deadline = time.monotonic() + SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     try:
         for thread in threads:
             thread.start()
@@ -552,12 +563,17 @@ async def _as_tasks(
 ) -> None:
     async def work(number: int) -> None:
         history = handles[number] or open_history()
-        for call, added in _calls(number, workers[number]):
+        for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
+            if _is_cancelled(call):
+                await _cancelled_add(history, added, place % 5)
+                events.append(Event(number, "add", began, None, added))
+                continue
             try:
                 result = await _async_call(history, call, added)
             except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-                events.append(Event(number, _kind(call), began, time.monotonic(), added, error=error))
+                ended, may_raise = time.monotonic(), _may_raise(call)
+                events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
@@ -573,13 +589,39 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = call if isinstance(call, int) else 0
+        size = 0 if call in (READ, CLEAR) else int(str(call).removeprefix(CANCEL).removeprefix(REFUSE))
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
 
+def _is_cancelled(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(CANCEL)
+
+
+def _may_raise(call: Any) -> bool:
+    return isinstance(call, str) and call.startswith(REFUSE)
+
+
+def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
+    """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
+    batch = [HumanMessage(content) for content in added]
+    if _may_raise(call):
+        batch[-1].additional_kwargs["value"] = float("nan")
+    return batch
+
+
+async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
+    """Begin an add, and cancel it after so many turns: nobody knows whether it takes effect."""
+    task = asyncio.ensure_future(history.aadd_messages([HumanMessage(content) for content in added]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
 def _kind(call: Any) -> str:
-    return "add" if isinstance(call, int) else str(call)
+    return "add" if isinstance(call, int) or _may_raise(call) else str(call)
 
 
 def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -588,7 +630,7 @@ def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ..
     if call == CLEAR:
         history.clear()
     else:
-        history.add_messages([HumanMessage(content) for content in added])
+        history.add_messages(_batch(call, added))
     return None
 
 
@@ -598,7 +640,7 @@ async def _async_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[
     if call == CLEAR:
         await history.aclear()
     else:
-        await history.aadd_messages([HumanMessage(content) for content in added])
+        await history.aadd_messages(_batch(call, added))
     return None
 
 
@@ -649,8 +691,10 @@ def problem(events):
         return "some of the calls did not return"
     calls = {}
     for event in sorted(events, key=lambda event: event.began):
+        # A cancelled call may take effect after its worker has gone on.
+        worker = event.worker if event.ended else event
         for part in [(message,) for message in event.added] or [()]:
-            calls.setdefault(event.worker, []).append((event, part))
+            calls.setdefault(worker, []).append((event, part))
     queues = list(calls.values())
     waiting, seen = [((0,) * len(queues), ())], set()
     while waiting:
@@ -662,12 +706,12 @@ def problem(events):
             if state in seen or place == len(queues[number]):
                 continue
             event, part = queues[number][place]
-            if event.began > min(other.ended for other in left):
+            if event.began > min(other.ended or event.began for other in left):
                 continue
             after = (*places[:number], place + 1, *places[number + 1 :])
             if event.kind != "read" or event.error or event.observed == messages:
                 waiting.append((after, () if event.kind == "clear" else (*messages, *part)))
-            if event.error:
+            if event.error or not event.ended:
                 waiting.append((after, messages))
         seen.add(state)
     reads = [event.observed for event in events if event.kind == "read"]
@@ -682,9 +726,9 @@ with opened(TARGET) as backend:
         try:
             events = run_together(
                 lambda: get_session_history(f"{run}-a"),
-                [(1, "clear", 1, "read"), (1, 1, "clear", 1), (1, "read", "read", 1)],
+                [(1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)],
                 tasks=False,
-                shared=True,
+                shared=False,
             )
             observed = problem(events)
         except Exception as error:

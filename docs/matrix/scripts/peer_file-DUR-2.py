@@ -1,6 +1,6 @@
 """DUR-2: SIGKILL of the writing process loses nothing acknowledged and leaves no part of a batch.
 
-peer:file: After SIGKILL number 3 of a writing process the session can't be read:
+peer:file: After SIGKILL number 2 of a writing process the session can't be read:
 JSONDecodeError: Expecting value: line 1 column 1 (char 0).
 
 Run it:  python THIS_FILE.py [TARGET]
@@ -671,7 +671,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     # Step 1, at which the violation showed.
     try:
-        observed = killed_writers(backend, mode="sync", seed=0, rounds=6, target=TARGET).problem
+        observed = killed_writers(backend, mode="sync", seed=0, rounds=40, target=TARGET).problem
     except Exception as error:
         observed = repr(error)
 

@@ -100,7 +100,7 @@ with opened(TARGET) as backend:
 
     try:
         h1.add_messages(
-            [HumanMessage("", additional_kwargs={"value": {"message": HumanMessage("x")}})],
+            [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})],
         )
     except Exception:
         settled("this is refused now, as it may be")
@@ -111,7 +111,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("", additional_kwargs={"value": {"message": HumanMessage("x")}})]
+expected = [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})]
 if same(observed, expected):
     print("FIXED: VAL-6 at step 3")
 else:

@@ -87,7 +87,7 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        h1.add_messages([OddMessage("")])
+        h1.add_messages([OddMessage("m1")])
     except Exception:
         settled("this is refused now, as it may be")
 

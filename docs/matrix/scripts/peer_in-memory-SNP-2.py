@@ -1,7 +1,7 @@
 """SNP-2: The messages in a returned list belong to the caller, too, however deep: changing one
 changes nothing stored, nor an earlier or later read.
 
-peer:in-memory: [0].content is "edited", not "".
+peer:in-memory: [0].content is "edited", not "m4".
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -85,7 +85,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("")])
+    h1.add_messages([HumanMessage("m4")])
     read_of_h1 = h1.messages
     if read_of_h1:
         read_of_h1[0].content = "edited"
@@ -96,7 +96,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("")]
+expected = [HumanMessage("m4")]
 if same(observed, expected):
     print("FIXED: SNP-2 at step 5")
 else:

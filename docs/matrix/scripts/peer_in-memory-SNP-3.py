@@ -1,6 +1,6 @@
 """SNP-3: Changing a message after adding it does not change what is stored.
 
-peer:in-memory: [0].content is "edited", not "".
+peer:in-memory: [0].content is "edited", not "m4".
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -84,7 +84,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    added_by_h1 = [HumanMessage("")]
+    added_by_h1 = [HumanMessage("m4")]
     h1.add_messages(added_by_h1)
     if added_by_h1:
         added_by_h1[0].content = "edited"
@@ -95,7 +95,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("")]
+expected = [HumanMessage("m4")]
 if same(observed, expected):
     print("FIXED: SNP-3 at step 4")
 else:

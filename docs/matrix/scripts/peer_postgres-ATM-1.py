@@ -1,7 +1,7 @@
 """ATM-1: If an add or an assignment to messages raises, the history is as it was: none of the
 batch is stored and nothing older is lost.
 
-peer:postgres: 1 message was expected, 0 read; missing: HumanMessage("m2").
+peer:postgres: 1 message was expected, 0 read; missing: HumanMessage("m1").
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -69,7 +69,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("m2")])
+    h1.add_messages([HumanMessage("m1")])
     try:
         h1.messages = [None]
     except Exception:
@@ -83,7 +83,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = ["m2"]
+expected = ["m1"]
 if observed == expected:
     print("FIXED: ATM-1 at step 4")
 else:

@@ -89,7 +89,7 @@ with opened(TARGET) as backend:
 
     # Step 3, at which the violation showed.
     try:
-        h1.add_messages([HumanMessage("m2")])
+        h1.add_messages([HumanMessage("m1")])
         observed = "it returned"
     except Exception as error:
         observed = error

@@ -94,7 +94,7 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        h1.add_messages([HumanMessage("", additional_kwargs={"value": TextAccessor("text")})])
+        h1.add_messages([HumanMessage("m1", additional_kwargs={"value": TextAccessor("text")})])
     except Exception:
         settled("this is refused now, as it may be")
 
@@ -104,7 +104,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("", additional_kwargs={"value": TextAccessor("text")})]
+expected = [HumanMessage("m1", additional_kwargs={"value": TextAccessor("text")})]
 if same(observed, expected):
     print("FIXED: VAL-10 at step 3")
 else:

@@ -87,7 +87,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("", additional_kwargs={"value": 1.7976931348623157e+308})])
+    h1.add_messages([HumanMessage("m1", additional_kwargs={"value": 1.7976931348623157e+308})])
 
     # Step 3, at which the violation showed.
     try:
@@ -95,7 +95,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("", additional_kwargs={"value": 1.7976931348623157e+308})]
+expected = [HumanMessage("m1", additional_kwargs={"value": 1.7976931348623157e+308})]
 if same(observed, expected):
     print("FIXED: VAL-4 at step 3")
 else:

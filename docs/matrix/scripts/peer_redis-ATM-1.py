@@ -1,7 +1,7 @@
 """ATM-1: If an add or an assignment to messages raises, the history is as it was: none of the
 batch is stored and nothing older is lost.
 
-peer:redis: 0 messages were expected, 1 read; not expected: AIMessage("m11").
+peer:redis: 0 messages were expected, 1 read; not expected: AIMessage("m1").
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -64,7 +64,7 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        h1.add_messages([AIMessage("m11"), None])
+        h1.add_messages([AIMessage("m1"), None])
     except Exception:
         pass  # a refusal is allowed here
 

@@ -1,6 +1,6 @@
 """ISO-6: Names that partition a store (table, key prefix, collection) isolate as sessions do.
 
-peer:redis: 0 messages were expected, 1 read; not expected: HumanMessage("m2").
+peer:redis: 0 messages were expected, 1 read; not expected: HumanMessage("m1").
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -63,7 +63,7 @@ with opened(TARGET) as backend:
     h1 = backend.in_partition(f"{run}a", f"b{run}")
     h2 = backend.in_partition(f"{run}ab", f"{run}")
 
-    h2.add_messages([HumanMessage("m2")])
+    h2.add_messages([HumanMessage("m1")])
 
     # Step 4, at which the violation showed.
     try:

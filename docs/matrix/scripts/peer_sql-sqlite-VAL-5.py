@@ -1,7 +1,7 @@
 """VAL-5: Text survives exactly: any Unicode scalar, NUL, CRLF and trailing space, without
 normalisation; lone surrogates are stored exactly or refused with an error and nothing stored.
 
-peer:sql-sqlite: [38].content is "a😀b", not "a\\ud83d\\ude00b".
+peer:sql-sqlite: [0].content is "😀", not "\\ud83d\\ude00".
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -91,127 +91,22 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("")])
-    h1.add_messages([HumanMessage(" ")])
-    h1.add_messages([HumanMessage("a  ")])
-    h1.add_messages([HumanMessage("  a")])
-    h1.add_messages([HumanMessage("\na")])
-    h1.add_messages([HumanMessage("a\n")])
-    h1.add_messages([HumanMessage("a\r\nb\r\n")])
-    h1.add_messages([HumanMessage("a\rb")])
-    h1.add_messages([HumanMessage("\ta\tb\t")])
-    h1.add_messages([HumanMessage("\xa0a\xa0")])
-    h1.add_messages([HumanMessage("a\x85b")])
-    h1.add_messages([HumanMessage("a\u2028b\u2029c")])
     try:
-        h1.add_messages([HumanMessage("a\x00b")])
-        h1.add_messages([HumanMessage("\x00")])
-        h1.add_messages([HumanMessage("a\x00")])
-    except Exception:
-        settled("this is refused now, as it may be")
-    h1.add_messages(
-        [
-            HumanMessage(
-                "\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f",
-            ),
-        ],
-    )
-    h1.add_messages(
-        [
-            HumanMessage(
-                "\x7f\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\x99\x9a\x9b\x9c\x9d\x9e\x9f",
-            ),
-        ],
-    )
-    h1.add_messages([HumanMessage("\x1b[31mred\x1b[0m")])
-    h1.add_messages([HumanMessage("\ufeffa")])
-    h1.add_messages([HumanMessage("é")])
-    h1.add_messages([HumanMessage("e\u0301")])
-    h1.add_messages([HumanMessage("\xe9e\u0301")])
-    h1.add_messages([HumanMessage("\ufb01 \uff11 \xbd \u212b")])
-    h1.add_messages([HumanMessage("Ã©")])
-    h1.add_messages([HumanMessage("😀")])
-    h1.add_messages([HumanMessage("👨\u200d👩\u200d👧\u200d👦")])
-    h1.add_messages([HumanMessage("🇫🇷🇯🇵")])
-    h1.add_messages([HumanMessage("👍🏽 ❤️")])
-    h1.add_messages([HumanMessage("שלום مرحبا")])
-    h1.add_messages([HumanMessage("a\u202eb\u202cc\u2066d\u2069")])
-    h1.add_messages(
-        [
-            HumanMessage(
-                "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
-            ),
-        ],
-    )
-    h1.add_messages([HumanMessage("a\u200bb\u2060c\xadd")])
-    h1.add_messages([HumanMessage("a\ufffe\uffff\ufdd0b")])
-    h1.add_messages([HumanMessage("\ue000\U000f0000")])
-    h1.add_messages([HumanMessage("�")])
-    h1.add_messages([HumanMessage("\U0010ffff")])
-    try:
-        h1.add_messages([HumanMessage("a\ud83d")])
-        h1.add_messages([HumanMessage("\ude00b")])
-        h1.add_messages([HumanMessage("a\ud83d\ude00b")])
+        h1.add_messages([HumanMessage("\ud83d\ude00")])
     except Exception:
         settled("this is refused now, as it may be")
 
-    # Step 41, at which the violation showed.
+    # Step 3, at which the violation showed.
     try:
         observed = list(h1.messages)
     except Exception as error:
         observed = error
 
-expected = [
-    HumanMessage(""),
-    HumanMessage(" "),
-    HumanMessage("a  "),
-    HumanMessage("  a"),
-    HumanMessage("\na"),
-    HumanMessage("a\n"),
-    HumanMessage("a\r\nb\r\n"),
-    HumanMessage("a\rb"),
-    HumanMessage("\ta\tb\t"),
-    HumanMessage("\xa0a\xa0"),
-    HumanMessage("a\x85b"),
-    HumanMessage("a\u2028b\u2029c"),
-    HumanMessage("a\x00b"),
-    HumanMessage("\x00"),
-    HumanMessage("a\x00"),
-    HumanMessage(
-        "\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f",
-    ),
-    HumanMessage(
-        "\x7f\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\x99\x9a\x9b\x9c\x9d\x9e\x9f",
-    ),
-    HumanMessage("\x1b[31mred\x1b[0m"),
-    HumanMessage("\ufeffa"),
-    HumanMessage("é"),
-    HumanMessage("e\u0301"),
-    HumanMessage("\xe9e\u0301"),
-    HumanMessage("\ufb01 \uff11 \xbd \u212b"),
-    HumanMessage("Ã©"),
-    HumanMessage("😀"),
-    HumanMessage("👨\u200d👩\u200d👧\u200d👦"),
-    HumanMessage("🇫🇷🇯🇵"),
-    HumanMessage("👍🏽 ❤️"),
-    HumanMessage("שלום مرحبا"),
-    HumanMessage("a\u202eb\u202cc\u2066d\u2069"),
-    HumanMessage(
-        "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
-    ),
-    HumanMessage("a\u200bb\u2060c\xadd"),
-    HumanMessage("a\ufffe\uffff\ufdd0b"),
-    HumanMessage("\ue000\U000f0000"),
-    HumanMessage("�"),
-    HumanMessage("\U0010ffff"),
-    HumanMessage("a\ud83d"),
-    HumanMessage("\ude00b"),
-    HumanMessage("a\ud83d\ude00b"),
-]
+expected = [HumanMessage("\ud83d\ude00")]
 if same(observed, expected):
-    print("FIXED: VAL-5 at step 41")
+    print("FIXED: VAL-5 at step 3")
 else:
-    print("STILL FAILING: VAL-5 at step 41")
+    print("STILL FAILING: VAL-5 at step 3")
     print("  expected:", short(expected))
     print("  observed:", short(observed))
     sys.exit(1)

@@ -2,7 +2,13 @@
 and dict keys that collide once they are strings are stored exactly or refused with an error and
 nothing stored.
 
-peer:sql-sqlite: [0].note[1.5] is missing; it was "".
+peer:sql-sqlite: [0].additional_kwargs['value']['message'] is {
+    "content": "x",
+    "additional_kwargs": {},
+    "response_metadata": {},
+    "type": "human",
+    "name": None,
+… (dict), not HumanMessage("x") (HumanMessage).
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -93,7 +99,9 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        h1.add_messages([HumanMessage("", note={1.5: ""})])
+        h1.add_messages(
+            [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})],
+        )
     except Exception:
         settled("this is refused now, as it may be")
 
@@ -103,7 +111,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("", note={1.5: ""})]
+expected = [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})]
 if same(observed, expected):
     print("FIXED: VAL-6 at step 3")
 else:

@@ -1,6 +1,6 @@
 """ISO-6: Names that partition a store (table, key prefix, collection) isolate as sessions do.
 
-peer:sql-sqlite-async: 0 messages were expected, 1 read; not expected: HumanMessage("m2").
+peer:sql-sqlite-async: 0 messages were expected, 1 read; not expected: HumanMessage("m1").
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -65,7 +65,7 @@ with opened(TARGET) as backend:
     h1 = backend.in_partition(f"{run}_a", f"{run}-a")
     h2 = backend.in_partition(f"{run}_A", f"{run}-a")
 
-    loop.run_until_complete(h2.aadd_messages([HumanMessage("m2")]))
+    loop.run_until_complete(h2.aadd_messages([HumanMessage("m1")]))
 
     # Step 4, at which the violation showed.
     try:

@@ -97,7 +97,9 @@ with opened(TARGET) as backend:
 
     try:
         loop.run_until_complete(
-            h1.aadd_messages([HumanMessage("", additional_kwargs={"value": TextAccessor("text")})]),
+            h1.aadd_messages(
+                [HumanMessage("m1", additional_kwargs={"value": TextAccessor("text")})],
+            ),
         )
     except Exception:
         settled("this is refused now, as it may be")
@@ -109,7 +111,7 @@ with opened(TARGET) as backend:
         observed = error
     loop.close()
 
-expected = [HumanMessage("", additional_kwargs={"value": TextAccessor("text")})]
+expected = [HumanMessage("m1", additional_kwargs={"value": TextAccessor("text")})]
 if same(observed, expected):
     print("FIXED: VAL-10 at step 3")
 else:

@@ -1,7 +1,7 @@
 """VAL-5: Text survives exactly: any Unicode scalar, NUL, CRLF and trailing space, without
 normalisation; lone surrogates are stored exactly or refused with an error and nothing stored.
 
-peer:sql-sqlite-async: [28].content is "a😀b", not "a\\ud83d\\ude00b".
+peer:sql-sqlite-async: [0].content is "😀", not "\\ud83d\\ude00".
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -93,91 +93,23 @@ with opened(TARGET) as backend:
     loop = asyncio.new_event_loop()
     h1 = get_session_history(f"{run}-a")
 
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage(" ")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a  ")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("  a")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\na")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\n")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\r\nb\r\n")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\rb")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ta\tb\t")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("é")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("e\u0301")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\xe9e\u0301")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ufb01 \uff11 \xbd \u212b")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("Ã©")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("😀")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("👨\u200d👩\u200d👧\u200d👦")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("🇫🇷🇯🇵")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("👍🏽 ❤️")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("שלום مرحبا")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\u202eb\u202cc\u2066d\u2069")]))
-    loop.run_until_complete(
-        h1.aadd_messages(
-            [
-                HumanMessage(
-                    "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
-                ),
-            ],
-        ),
-    )
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\u200bb\u2060c\xadd")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ufffe\uffff\ufdd0b")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\ue000\U000f0000")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("�")]))
-    loop.run_until_complete(h1.aadd_messages([HumanMessage("\U0010ffff")]))
     try:
-        loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ud83d")]))
-        loop.run_until_complete(h1.aadd_messages([HumanMessage("\ude00b")]))
-        loop.run_until_complete(h1.aadd_messages([HumanMessage("a\ud83d\ude00b")]))
+        loop.run_until_complete(h1.aadd_messages([HumanMessage("\ud83d\ude00")]))
     except Exception:
         settled("this is refused now, as it may be")
 
-    # Step 31, at which the violation showed.
+    # Step 3, at which the violation showed.
     try:
         observed = list(loop.run_until_complete(h1.aget_messages()))
     except Exception as error:
         observed = error
     loop.close()
 
-expected = [
-    HumanMessage(""),
-    HumanMessage(" "),
-    HumanMessage("a  "),
-    HumanMessage("  a"),
-    HumanMessage("\na"),
-    HumanMessage("a\n"),
-    HumanMessage("a\r\nb\r\n"),
-    HumanMessage("a\rb"),
-    HumanMessage("\ta\tb\t"),
-    HumanMessage("é"),
-    HumanMessage("e\u0301"),
-    HumanMessage("\xe9e\u0301"),
-    HumanMessage("\ufb01 \uff11 \xbd \u212b"),
-    HumanMessage("Ã©"),
-    HumanMessage("😀"),
-    HumanMessage("👨\u200d👩\u200d👧\u200d👦"),
-    HumanMessage("🇫🇷🇯🇵"),
-    HumanMessage("👍🏽 ❤️"),
-    HumanMessage("שלום مرحبا"),
-    HumanMessage("a\u202eb\u202cc\u2066d\u2069"),
-    HumanMessage(
-        "z\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334\u0300\u0316\u0334",
-    ),
-    HumanMessage("a\u200bb\u2060c\xadd"),
-    HumanMessage("a\ufffe\uffff\ufdd0b"),
-    HumanMessage("\ue000\U000f0000"),
-    HumanMessage("�"),
-    HumanMessage("\U0010ffff"),
-    HumanMessage("a\ud83d"),
-    HumanMessage("\ude00b"),
-    HumanMessage("a\ud83d\ude00b"),
-]
+expected = [HumanMessage("\ud83d\ude00")]
 if same(observed, expected):
-    print("FIXED: VAL-5 at step 31")
+    print("FIXED: VAL-5 at step 3")
 else:
-    print("STILL FAILING: VAL-5 at step 31")
+    print("STILL FAILING: VAL-5 at step 3")
     print("  expected:", short(expected))
     print("  observed:", short(observed))
     sys.exit(1)

@@ -103,7 +103,7 @@ with opened(TARGET) as backend:
     try:
         loop.run_until_complete(
             h1.aadd_messages(
-                [HumanMessage("", additional_kwargs={"value": {"message": HumanMessage("x")}})],
+                [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})],
             ),
         )
     except Exception:
@@ -116,7 +116,7 @@ with opened(TARGET) as backend:
         observed = error
     loop.close()
 
-expected = [HumanMessage("", additional_kwargs={"value": {"message": HumanMessage("x")}})]
+expected = [HumanMessage("m1", additional_kwargs={"value": {"message": HumanMessage("x")}})]
 if same(observed, expected):
     print("FIXED: VAL-6 at step 3")
 else:

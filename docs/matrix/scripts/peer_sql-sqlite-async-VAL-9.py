@@ -89,7 +89,7 @@ with opened(TARGET) as backend:
     h1 = get_session_history(f"{run}-a")
 
     try:
-        loop.run_until_complete(h1.aadd_messages([OddMessage("")]))
+        loop.run_until_complete(h1.aadd_messages([OddMessage("m1")]))
     except Exception:
         settled("this is refused now, as it may be")
 
