@@ -232,6 +232,27 @@ class BlocksTheLoopWhileAThreadWrites(JsonHistory):
         return self.store.notes.setdefault("mutex", threading.Lock())  # type: ignore[no-any-return]
 
 
+@mutant("ASY-3", hardness="timing", operations=2)
+class BlocksTheLoopWhileATaskWrites(JsonHistory):
+    """An add holds a threading lock in its thread for as long as the store takes, and a read takes it in the loop."""
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await asyncio.to_thread(self._add_slowly, items)
+
+    def _add_slowly(self, items: list[Any]) -> None:
+        with self._mutex():
+            self._run(self._add(items))
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        with self._mutex():
+            pass
+        return await super().aget_messages()
+
+    def _mutex(self) -> threading.Lock:
+        return self.store.notes.setdefault("mutex", threading.Lock())  # type: ignore[no-any-return]
+
+
 # ASY-4
 
 

@@ -178,3 +178,13 @@ class LeavesTheDeadlineAfterAClear(JsonHistory):
             self.store.notes["deadline", self._key()] = self.store.deadlines[self._key()]
         elif left is not None:
             self.store.deadlines[self._key()] = left
+
+
+@mutant("EXP-3", "ATM-1", "EXP-1", hardness="stateful", operations=2)
+class RenewsBeforeItLooks(JsonHistory):
+    """The deadline is moved first, and then the batch is looked at, and refused."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if self._key() in self.store.lists and self._items():
+            self._renew()
+        return super()._batch(messages)

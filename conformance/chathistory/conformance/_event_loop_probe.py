@@ -72,6 +72,7 @@ def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
         probe = _Probe(slower, loop)
         with slower.slow(_SLOWED_BY):
             stalls = probe.calls(2)
+            stalls.append(probe.read_beside_an_add())
             if "threads" in frozenset(backend.claims):
                 stalls.append(probe.call_beside_a_thread())
         return stalls
@@ -114,6 +115,12 @@ class _Probe:
         }
         return [_least(self.loop.run(_stall(name, call)) for _ in range(repetitions)) for name, call in calls.items()]
 
+    def read_beside_an_add(self) -> Stall:
+        """An async read while an async add is under way, which may hold a lock all the while."""
+        history = self._warm()
+        # The read may wait for the add, which has begun, and then makes its own way.
+        return replace(_least(self.loop.run(_read_beside_an_add(history)) for _ in range(3)), share=0.35)
+
     def call_beside_a_thread(self) -> Stall:
         """An async add while a thread makes sync ones, which may hold a lock all the while."""
         history = self._warm()
@@ -148,6 +155,16 @@ class _Probe:
 
 async def _add(history: History) -> None:
     await history.aadd_messages([HumanMessage(content="m1")])
+
+
+async def _read_beside_an_add(history: History) -> Stall:
+    adding = asyncio.ensure_future(_add(history))
+    try:
+        await asyncio.sleep(_SLOWED_BY / 4)  # the slowed add is under way for longer than this
+        return await _stall("aget_messages() beside an add", history.aget_messages)
+    finally:
+        with contextlib.suppress(Exception):
+            await adding
 
 
 async def _warm_up(history: History) -> None:
