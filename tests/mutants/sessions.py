@@ -575,3 +575,54 @@ class ReplacesSurrogatesInIds(JsonHistory):
 
     def _key(self) -> Hashable:
         return self.partition, self.session_id.encode("utf-8", "replace")
+
+
+@mutant("ISO-1", "ATM-2", "CON-1", "CON-2", "CON-3", "ASY-5", "ISO-7", hardness="timing", operations=1)
+class SharesTheSessionOfItsClient(JsonHistory):
+    """All handles share a client, which is told the session of each call; another call may tell it another."""
+
+    claims = PLAIN
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        self.store.notes["current"] = (self.partition, self.session_id)
+        yield 0.0005
+        with self._transaction():
+            self._put([*self.store.lists.get(self._key(), ()), *items])
+
+    def _key(self) -> Hashable:
+        return self.store.notes.get("current", (self.partition, self.session_id))  # type: ignore[no-any-return]
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        self.store.notes["current"] = (self.partition, self.session_id)
+        return (yield from super()._read())
+
+    def _clear(self) -> Steps[None]:
+        self.store.notes["current"] = (self.partition, self.session_id)
+        yield from super()._clear()
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        self.store.notes["current"] = (self.partition, self.session_id)
+        yield from super()._replace(items)
+
+
+@mutant("CON-1", "CON-2", "CON-3", "CON-4", hardness="timing", operations=1)
+class ForgetsLocksThatAreInUse(JsonHistory):
+    """A lock for each session, of which the two used last are kept, whoever may hold the others."""
+
+    claims = PLAIN
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        with self._lock_of_the_session():
+            before = self._items()
+            time.sleep(0.0003)
+            self._put([*before, *items])
+        yield 0.0
+
+    def _lock_of_the_session(self) -> Any:
+        with self.store.lock:
+            locks = self.store.notes.setdefault("locks", {})
+            lock = locks.pop(self._key(), None) or threading.RLock()
+            locks[self._key()] = lock
+            for key in list(locks)[:-2]:
+                del locks[key]
+            return lock

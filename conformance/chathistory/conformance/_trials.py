@@ -50,6 +50,8 @@ class TrialDefinition:
 _WIRE = ("trials/_proxy.py", "trials/_finding.py")
 _CRASHES = ("trials/_writers.py", "trials/_finding.py", "trials/_crashes.py")
 
+_AT_ONCE = ("trials/_finding.py", "trials/_sessions_at_once.py")
+
 TRIALS: Mapping[str, TrialDefinition] = {
     trial.name: trial
     for trial in (
@@ -64,6 +66,18 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "round_trips",
             "more messages take no more round trips",
             (*_WIRE, "trials/_costs.py"),
+        ),
+        TrialDefinition(
+            "sessions at once",
+            "leaks_between_sessions",
+            "each session shows its own messages, whatever else is used at the same time",
+            _AT_ONCE,
+        ),
+        TrialDefinition(
+            "losses beside sessions",
+            "losses_beside_sessions",
+            "every acknowledged message is there, however many sessions are written at the same time",
+            _AT_ONCE,
         ),
         TrialDefinition(
             "another process",

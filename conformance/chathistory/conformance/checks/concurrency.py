@@ -13,10 +13,10 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._lens import Lens
-from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, program
+from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, Trial, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._together import CANCEL, REFUSE
-from chathistory.conformance.checks._check import A, Check, numbered
+from chathistory.conformance.checks._check import A, Check, async_twin, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
 Worker = tuple[int | str, ...]
@@ -194,6 +194,25 @@ _REFUSERS = (
     (_ADDING, _ADDING, ("refuse 2", "refuse 1", 1) * 4),
     (_BOTH, ("refuse 3", "read") * 6, ("refuse 1", 2) * 5),
 )
+_ROUNDS: Mapping[Effort, int] = {"quick": 1, "full": 4, "thorough": 60}
+
+
+def _several_sessions(clause: str, name: str, trial: str) -> Check:
+    """A check of what becomes of sessions that are used at once, by threads."""
+
+    def cases(effort: Effort) -> Iterator[Program]:
+        yield program(Trial(trial, rounds=_ROUNDS[effort]))
+
+    return Check(clause=clause, name=name, cases=cases, needs=_needs_threads, baseline=False)
+
+
+def _by_tasks(check: Check) -> Check:
+    return replace(async_twin(check), needs=_needs_nothing)
+
+
+_APART = _several_sessions("ISO-1", "sessions used at once are kept apart", "sessions at once")
+_KEPT = _several_sessions("CON-1", "no acknowledged message is lost beside other sessions", "losses beside sessions")
+
 _ONE_PROCESS: tuple[How, ...] = ("threads", "tasks")
 _OPENERS = (((1, "read"),) * 8,)
 
@@ -233,6 +252,9 @@ CHECKS = (
         baseline=False,
         at_first_use=True,
     ),
+    _APART,
+    _by_tasks(_APART),
+    _KEPT,
     _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),
     _check("CON-3", "a later read extends an earlier one", "prefix", "processes", _PROCESSES),
