@@ -170,7 +170,7 @@ class SyncsAfter10Ms(ToyServer):
 # DUR-4
 
 
-@network_mutant("DUR-4", hardness="stateful", operations=2)
+@network_mutant("DUR-4", "DUR-3", hardness="stateful", operations=2)
 class RetriesThreeTimes(Retrying):
     """The same with three tries."""
 

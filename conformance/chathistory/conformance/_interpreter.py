@@ -53,6 +53,8 @@ SessionKey: TypeAlias = tuple[str | None, str]
 _SHARE_OF_A_MESSAGE = 0.005
 # A history that adds to the list it is reading grows without end: it is stopped before it fills the memory.
 _SECONDS_TO_ADD_BACK = 3.0
+SHORT_WAIT = 0.05
+"""Up to how many seconds a wait is one by the clock on the wall, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class Execution:
                 beside = _fresh(step.beside)
                 self._loop.run(_cancelled(self._handles[step.handle], messages, step.turns, beside))
             case Wait():
-                (self.backend.advance or time.sleep)(step.seconds)
+                self._wait(step.seconds)
             case NewLoop():
                 self._loop.renew()
             case Turn():
@@ -226,6 +228,13 @@ class Execution:
                 self.operations += finding.calls
                 return finding
         return None
+
+    def _wait(self, seconds: float) -> None:
+        """By the backend's clock; what is short is waited for in any case, for threads know no other clock."""
+        if self.backend.advance is not None:
+            self.backend.advance(seconds)
+        if self.backend.advance is None or seconds <= SHORT_WAIT:
+            time.sleep(seconds)
 
     def _together(self, step: Together) -> list[Event]:
         """What the workers of one attempt did."""

@@ -44,7 +44,7 @@ class Twin:
         observed, expected = copy_of(observation.value), copy_of(twin.value) if twin is not None else []
         if not isinstance(expected, list):
             raise StopJudging
-        if not isinstance(observation.value, list):
+        if not isinstance(observation.value, list) and twin is not None and isinstance(twin.value, list):
             return not_a_list(observation)
         if all_equal("full", expected, observed):
             return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from chathistory.conformance._interpreter import SHORT_WAIT
 from chathistory.conformance._layout import Block, Tree, called, prefixed, suffixed
 from chathistory.conformance._lines import (
     beside_of,
@@ -197,7 +198,8 @@ class Body:
         match step:
             case Wait():
                 self.needed.add("wait")
-                return [f"wait({step.seconds!r})"]
+                waits = [f"time.sleep({step.seconds!r})"] if step.seconds <= SHORT_WAIT else []
+                return [*waits, f"wait({step.seconds!r})"]
             case NewLoop():
                 self.needed.add("new_loop")
                 return ["loop = new_loop(loop)"]

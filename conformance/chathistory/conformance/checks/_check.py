@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hypothesis.strategies import SearchStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -152,7 +152,12 @@ def fresh_read(handle: int, session: str = A, mode: Mode = "sync") -> list[Step]
 def observations_of(backend: Backend, program: Program, timeout: float) -> list[Observation]:
     """What a program observes when nothing is judged: each read as it was when it returned."""
     execution = Execution(backend, program, timeout=timeout)
-    return [replace(observation, value=copy_of(observation.value)) for observation in execution.run()]
+    return [replace(observation, value=_copied(observation.value)) for observation in execution.run()]
+
+
+def _copied(value: Any) -> Any:
+    """The value as it is now; a tuple that was read in place of a list stays one."""
+    return tuple(copy_of(value)) if isinstance(value, tuple) else copy_of(value)
 
 
 def with_plain_messages(failing: Program) -> Iterator[Program]:

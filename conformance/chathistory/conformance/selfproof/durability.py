@@ -86,6 +86,6 @@ class Retrying(NetworkHistory):
         return super()._send(line)
 
 
-@network_mutant("DUR-4", hardness="stateful", operations=2)
+@network_mutant("DUR-4", "DUR-3", hardness="stateful", operations=2)
 class RetriesAnAppend(Retrying):
     """A client whose default is to send again after a lost connection, adds included."""
