@@ -222,9 +222,11 @@ def full(
 
 @commands.command()
 @_RUNS
-def render(runs: Path) -> None:
+@click.option("--note", default="", help="A sentence about the measurement, for its readers.")
+def render(runs: Path, note: str) -> None:
     """Write the documents from the runs that are noted."""
-    write(summarise(read_runs(runs)))
+    summary = summarise(read_runs(runs))
+    write({**summary, "circumstances": {**summary["circumstances"], **({"note": note} if note else {})}})
 
 
 @commands.command(name="page")

@@ -94,13 +94,14 @@ Users see a part of it with `chathistory selfproof`: at least one planted defect
 
 def _introduction(summary: Mapping[str, Any]) -> str:
     about = summary["circumstances"]
+    note = f" {about['note']}" if "note" in about else ""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return f"""\
 Does the suite fail what it should, name the clause that is broken, and leave correct histories in peace? It is run on
 {len(summary["mutants"])} histories with one planted defect each, and on {len(summary["odd"])} that are unusual and
 right. This page is written by a program; the data behind it is [scorecard.json](scorecard.json).
 
-Measured {about["date"]} at {about["commit"]} with {versions}, on {about["machine"]}, by `{about["command"]}`."""
+Measured {about["date"]} at {about["commit"]} with {versions}, on {about["machine"]}, by `{about["command"]}`.{note}"""
 
 
 def _in_all(summary: Mapping[str, Any]) -> str:

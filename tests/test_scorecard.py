@@ -224,9 +224,15 @@ def test_nearly_every_history_has_been_measured(checked_in: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("clause", [clause.id for clause in CLAUSES if checks_of(clause.id)])
 def test_no_clause_ships_that_kills_nothing_of_its_own(clause: str, checked_in: dict[str, Any]) -> None:
-    """Some planted defect is best described by it, is found by it, and is blamed on it first."""
+    """Some planted defect is best described by it, is found by it, and is blamed on it first.
+
+    Or on one that may rightly be named, too, and stands before it: what forgets a turn of a runnable has its first.
+    """
     own = [mutant for mutant in checked_in["mutants"].values() if mutant["clauses"][0] == clause]
-    assert any(clause in (mutant["violated"] or [clause]) and named_first(mutant) == clause for mutant in own)
+    assert any(
+        named_first(mutant) == clause or (clause in mutant["violated"] and named_first(mutant) in mutant["clauses"])
+        for mutant in own
+    )
 
 
 def test_the_suite_reaches_what_is_wanted_of_it(checked_in: dict[str, Any]) -> None:

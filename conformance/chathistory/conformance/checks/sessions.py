@@ -78,7 +78,7 @@ def _several_sessions(effort: Effort) -> Iterator[Program]:
         Add(2, ()),
         reads,
     )
-    yield program(opened(A), Add(1, rich("a")), Read(1), Open(2, B), Read(2), Clear(2), Read(2), Read(1))
+    yield program(opened(A), Add(1, rich("a")), Read(1), Open(2, B), Read(2), Add(2, ()), Read(2), Read(1))
     yield program(
         opened(A, B),
         Add(1, numbered(3)),
