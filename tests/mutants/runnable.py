@@ -86,7 +86,7 @@ class ReturnsASequence(JsonHistory):
 # RUN-2
 
 
-@mutant("RUN-2", "RUN-1", "ISO-3", hardness="stateful", operations=2)
+@mutant("RUN-2", "RUN-1", "ISO-3", "CON-1", hardness="stateful", operations=2)
 class KeepsSessionsWhileTheyAreHeld(JsonHistory):
     """Sessions live in a weak dictionary, that is, for as long as somebody holds a handle."""
 
