@@ -96,7 +96,8 @@ BROKEN = (
     ("VAL-4", "Float types are not supported"),
     ("ERR-1", "AttributeError"),
     ("CON-1", "lost add"),  # all is read, changed and written, without a condition
-    ("EXP-1", "2 messages"),  # it waits for DynamoDB to delete the item, which may take days
+    # It waits for DynamoDB to delete the item, which may take days.
+    pytest.param("EXP-1", "2 messages", marks=pytest.mark.long),
 )
 
 

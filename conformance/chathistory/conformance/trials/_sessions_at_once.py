@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from chathistory.conformance.trials._finding import Finding
 
 _SESSIONS, _WORKERS, _ADDS = 4, 8, 10
 _SECONDS_TO_END = 30.0
+_LABEL = re.compile(r"s\d w\d \d+")
 
 
 def leaks_between_sessions(backend: Any, *, mode: str, rounds: int, **_: int) -> Finding:
@@ -132,17 +134,19 @@ def _contents(messages: Sequence[Any]) -> list[str]:
 
 
 def _leaked(round_: Any) -> str | None:
+    """A message of another session, as it was added: what is read altered is no matter of sessions."""
     for session, read in (*round_.reads, *round_.final.items()):
         for content in read:
-            if not content.startswith(f"s{session} "):
+            if _LABEL.fullmatch(content) and not content.startswith(f"s{session} "):
                 return f"a read of session s{session} showed {content!r}, while several sessions were used at once"
     return None
 
 
 def _lost(round_: Any) -> str | None:
+    """A message that is missing: fewer are there than were acknowledged, however they may be altered."""
     for session, read in round_.final.items():
         missing = [content for content in round_.acknowledged[session] if content not in read]
-        if missing:
+        if missing and len(read) < len(round_.acknowledged[session]):
             return (
                 f"session s{session} lacks {missing[0]!r} and {len(missing) - 1} more of the "
                 f"{len(round_.acknowledged[session])} messages that were acknowledged while several sessions were used"
