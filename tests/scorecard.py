@@ -93,8 +93,9 @@ def key_of(job: Job) -> str:
 
 
 def sample() -> list[Job]:
-    """The same few histories each time, chosen by a hash of their names."""
-    mutants = sorted((mutant.name for mutant in MUTANTS), key=_hash)[:SAMPLED_MUTANTS]
+    """The same few histories each time, chosen by a hash of their names; no races, which a single run may miss."""
+    certain = [mutant.name for mutant in MUTANTS if mutant.hardness != "timing"]
+    mutants = sorted(certain, key=_hash)[:SAMPLED_MUTANTS]
     odd = sorted((one.name for one in ODD), key=_hash)[:SAMPLED_ODD]
     return [*(_job(name, "whole", "quick", 0) for name in odd), *(_job(name, "first", "quick", 0) for name in mutants)]
 
