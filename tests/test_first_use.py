@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -44,7 +42,7 @@ def test_a_recorded_first_use_fails_again_on_an_empty_store_and_passes_on_a_mend
     """Replay begins as a check does: by using the store for the first time."""
     result = _con_5(RACES[0].make())
     assert result.counterexample is not None
-    recorded = json.loads(json.dumps({"id": "CON-5", "counterexample": {"program": result.counterexample.program}}))
+    recorded = {"id": "CON-5", "counterexample": {"program": result.counterexample.program}}
     empty = RACES[0].make()
     assert replay(empty, recorded, first_use=smoke(empty)) is not None
     mended = Backend(name="mended", get_session_history=InMemoryChatHistoryStore().get_session_history)
@@ -101,4 +99,10 @@ def test_its_script_is_written_and_is_whole(tmp_path: Path) -> None:
     path.write_text(result.counterexample.script, encoding="utf-8")
     compile(result.counterexample.script, str(path), "exec")
     assert "opens=True" in result.counterexample.script
-    assert dataclasses.is_dataclass(result)
+
+
+def test_a_store_that_is_kept_is_left_without_the_session() -> None:
+    """The session of the first use is the suite's own, and is cleared as all of its sessions are."""
+    store = InMemoryChatHistoryStore()
+    assert use_first(Backend(name="kept", get_session_history=store.get_session_history), 5.0) is not None
+    assert store.sessions() == []

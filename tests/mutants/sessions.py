@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 import re
 import threading
@@ -603,6 +604,20 @@ class SharesTheSessionOfItsClient(JsonHistory):
     def _replace(self, items: list[Any]) -> Steps[None]:
         self.store.notes["current"] = (self.partition, self.session_id)
         yield from super()._replace(items)
+
+
+@mutant("ISO-1", "ISO-7", "ASY-4", hardness="timing", operations=1)
+class SharesTheSessionOfItsAsyncClient(JsonHistory):
+    """The same in async adds alone: the session is noted before the first await, and looked up after it."""
+
+    claims = PLAIN
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        self.store.notes["current"] = self.session_id
+        await asyncio.sleep(0)
+        meant = type(self)(self.store.notes["current"], self.store, partition=self.partition)
+        await meant._arun(meant._add(items))
 
 
 @mutant("CON-1", "CON-2", "CON-3", "CON-4", hardness="timing", operations=1)

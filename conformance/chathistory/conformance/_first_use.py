@@ -6,6 +6,7 @@ store that holds something already it is one more attempt of what CON-5 does any
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 
@@ -30,12 +31,6 @@ class FirstUse:
 
     events: tuple[Event, ...] = ()
     error: Exception | None = None
-
-    @property
-    def is_unimplemented(self) -> bool:
-        """Whether the backend has no sync calls, and so can't be used by threads."""
-        errors = [self.error, *(event.error for event in self.events)]
-        return any(isinstance(error, NotImplementedError) for error in errors)
 
     def judged(self, backend: Backend, lens: Lens) -> Outcome:
         """What a lens makes of it."""
@@ -73,4 +68,13 @@ def use_first(backend: Backend, timeout: float) -> FirstUse | None:
             return FirstUse((Event(-1, "hung", 0, None),))
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return FirstUse(error=error)
+        finally:
+            _tidy(backend, session_id, timeout)
     return FirstUse(tuple(events))
+
+
+def _tidy(backend: Backend, session_id: str, timeout: float) -> None:
+    """Leave no session of the suite's own in a store that is kept."""
+    if not backend.disposable:
+        with contextlib.suppress(Exception, OperationHungError), time_limit(timeout):
+            backend.get_session_history(session_id).clear()

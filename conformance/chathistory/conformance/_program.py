@@ -114,7 +114,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let so many seconds pass, by the backend's clock if it offers one."""
+    """Let so many seconds pass, by the backend's clock if it offers one; a few hundredths by any clock."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""CON, ATM-2, ATM-3, ASY-4, ASY-5: what several workers do to one session at once."""
+"""CON, ATM-2, ATM-3, ASY-4, ASY-5, ISO-1: what several workers do to one session, or to several, at once."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ The server is a thread of this process: it takes a JSON object a line and answer
 crash leaves; a correct server writes to it before it answers. Each handle has a connection of its own, opened
 at its first call, closed and forgotten when a call fails.
 
-The hooks: `_ask` (one round trip), `_send` (a request that has been encoded), and the operations `_add`, `_put`,
-`_read` and `_clear`; of the server `answer` (one request) and `sync` (memory to disk).
+The hooks: `_ask` (one round trip), `_send` (a request that has been encoded), `_line` (its answer), and the operations
+`_add`, `_put`, `_read` and `_clear`; of the server `answer` (one request) and `sync` (memory to disk).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def cut_connections(backend: Any, *, mode: str, rounds: int, seed: int = 0, **_:
     Args:
         backend: the backend.
         mode: "sync" or "async".
-        rounds: how many moments of each message are tried, of the four there are.
+        rounds: how many moments of each message are tried, of the four there are; of reads also "early in".
         seed: not used; every message is cut.
     """
     del seed
