@@ -162,6 +162,8 @@ class Backend:
             independent of it. Counterexamples are then made small over empty stores, so that none depends on
             what earlier programs have left; to be given where that takes milliseconds.
         disposable: the store is thrown away after the run, so the suite need not clear its sessions.
+        isolated: whoever opens the target again, in another process and at the same time, gets a store apart from
+            this one; `chathistory check` then checks in two processes.
         costly: each call takes so long (an emulator, a service far away) that quick and full runs hold a sample of
             the programs they would hold otherwise, and say so. A store whose adds are seen to take 30 ms or
             more is taken for one.
@@ -188,6 +190,7 @@ class Backend:
     secrets: tuple[str, ...] = ()
     another: Callable[[], AbstractContextManager[Backend]] | None = None
     disposable: bool = False
+    isolated: bool = False
     costly: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     import_path: str | None = None

@@ -127,6 +127,13 @@ _CHECK_OPTIONS = (
         "--scripts", type=_FILE, metavar="DIR", help="Write scripts of violations here.  [chathistory-report]"
     ),
     click.option("--deviations", type=_FILE, metavar="FILE", help="The clauses it is known to break, as TOML."),
+    click.option(
+        "--processes",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        envvar="CHATHISTORY_PROCESSES",
+        help="Check in N processes, each of which opens TARGET.  [2 where each has a store of its own]",
+    ),
     click.option("--quiet", is_flag=True, help="Print the verdict only."),
 )
 
@@ -335,6 +342,7 @@ def _request(target: str, options: dict[str, Any]) -> CheckRequest:
         destinations=Destinations(**{name: options[name] for name in ("json", "junit", "markdown", "html", "scripts")}),
         quiet=options["quiet"],
         deviations=options["deviations"],
+        processes=options["processes"],
     )
 
 

@@ -18,8 +18,10 @@ from chathistory.conformance._backend import Backend
 from chathistory.conformance._badge import badge
 from chathistory.conformance._compare import Comparison, comparison_block, comparison_markdown
 from chathistory.conformance._deviations import add_deviation, joined, load_deviations
+from chathistory.conformance._division import Division, helped
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._files import Destinations, read_report, try_file, write_file, write_scripts
+from chathistory.conformance._helper import Share, help_with
 from chathistory.conformance._init import write_skeleton
 from chathistory.conformance._listings import (
     backends_block,
@@ -45,9 +47,13 @@ from chathistory.conformance._soak_screen import SoakScreen, write_soak
 from chathistory.conformance._targets import open_target
 from chathistory.conformance._terminal import Screen
 from chathistory.conformance._text import error_line, one_line, without_credentials
+from chathistory.conformance.selfproof._processes import cores
 from chathistory.reference import CLAUSES, PROFILES, Profile, select
 
 CONFORMANT, NOT_CONFORMANT, FAULT, INTERRUPTED = 0, 1, 2, 130
+
+_WORTH_A_HELPER = 20
+"""Of how many clauses a run must be for a second process, which takes seconds to start, to make it shorter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +68,7 @@ class CheckRequest:
     quiet: bool = False
     server: str = ""
     deviations: Path | None = None
+    processes: int | None = None
 
     def replay(self, clause_id: str) -> str:
         """The command that checks one clause again as it was checked."""
@@ -118,11 +125,29 @@ def run_check(request: CheckRequest) -> int:
     screen = Screen(quiet=request.quiet)
     with screen, open_target(request.target, claims=request.claims, server=request.server) as backend:
         backend = replace(backend, deviations=joined(backend.deviations, deviations))
-        report, interrupted = checked(request, backend, screen)
+        ids = claimed_ids(request.clauses, backend) or tuple(clause.id for clause in CLAUSES)
+        share = Share(
+            target=request.target,
+            server=request.server,
+            claims=request.claims,
+            deviations=deviations,
+            clauses=ids,
+            configuration=request.configuration,
+        )
+        division = Division(ids)
+        with helped(division, help_with, share, _processes(request, backend, ids) - 1):
+            report, interrupted = checked(request, backend, screen, division)
         _publish(request, report, screen)
     if interrupted:
         return INTERRUPTED
     return CONFORMANT if report.verdict == "conformant" else NOT_CONFORMANT
+
+
+def _processes(request: CheckRequest, backend: Backend, ids: tuple[str, ...]) -> int:
+    """How many processes check: as many as asked for; else two where that is safe and worth it."""
+    if request.processes is not None:
+        return request.processes
+    return min(2, cores()) if backend.isolated and len(ids) >= _WORTH_A_HELPER else 1
 
 
 def keep_hypothesis_out_of_this_folder() -> None:
@@ -131,7 +156,9 @@ def keep_hypothesis_out_of_this_folder() -> None:
     set_hypothesis_home_dir(caches / "chathistory" / "hypothesis")
 
 
-def checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Report, bool]:
+def checked(
+    request: CheckRequest, backend: Backend, screen: Screen, division: Division | None = None
+) -> tuple[Report, bool]:
     """The report of the run, and whether it was interrupted."""
     last = _LastReport()
     try:
@@ -142,6 +169,7 @@ def checked(request: CheckRequest, backend: Backend, screen: Screen) -> tuple[Re
             listener=broadcast([last, screen]),
             target=request.target,
             asked=request.asked,
+            division=division,
         ), False
     except KeyboardInterrupt:
         if last.report is None:

@@ -56,7 +56,7 @@ def measure(backend: Backend, *, timeout: float) -> list[Stall]:
     probe = _Probe(backend, loop)
     try:
         with time_limit(timeout * 8):
-            return [probe.first_call(), *probe.calls(_REPETITIONS), *_slowed_down(backend, loop)]
+            return [probe.first_call(), *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop)]
     except OperationHungError:
         loop.abandon()
         raise
@@ -70,11 +70,11 @@ def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
         if slower.slow is None:
             return []
         probe = _Probe(slower, loop)
+        ours, theirs = probe.warm(), probe.warm()  # before it is slow: to warm up is no part of the measurement
         with slower.slow(_SLOWED_BY):
-            stalls = probe.calls(2)
-            stalls.append(probe.read_beside_an_add())
+            stalls = [*probe.calls(ours, 2), probe.read_beside_an_add(ours)]
             if "threads" in frozenset(backend.claims):
-                stalls.append(probe.call_beside_a_thread())
+                stalls.append(probe.call_beside_a_thread(ours, theirs))
         return stalls
 
 
@@ -100,14 +100,13 @@ class _Probe:
 
     def first_call(self) -> Stall:
         """The first async call of a new handle, on which connections are opened."""
-        self._warm()
+        self.warm()
         handles = [self._history() for _ in range(_REPETITIONS)]
         name = "aadd_messages([HumanMessage('m1')])"
         return _least(self.loop.run(_stall(name, lambda one=one: _add(one))) for one in handles)  # type: ignore[misc]
 
-    def calls(self, repetitions: int) -> list[Stall]:
+    def calls(self, history: History, repetitions: int) -> list[Stall]:
         """Each of the three calls of a handle that has been used."""
-        history = self._warm()
         calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "aadd_messages([HumanMessage('m1')])": lambda: _add(history),
             "aget_messages()": lambda: history.aget_messages(),
@@ -115,21 +114,19 @@ class _Probe:
         }
         return [_least(self.loop.run(_stall(name, call)) for _ in range(repetitions)) for name, call in calls.items()]
 
-    def read_beside_an_add(self) -> Stall:
+    def read_beside_an_add(self, history: History) -> Stall:
         """An async read while an async add is under way, which may hold a lock all the while."""
-        history = self._warm()
         # The read may wait for the add, which has begun, and then makes its own way.
         return replace(_least(self.loop.run(_read_beside_an_add(history)) for _ in range(3)), share=0.35)
 
-    def call_beside_a_thread(self) -> Stall:
+    def call_beside_a_thread(self, history: History, of_the_thread: History) -> Stall:
         """An async add while a thread makes sync ones, which may hold a lock all the while."""
-        history = self._warm()
         # The call waits for the thread's add, which has begun, and then makes its own.
-        return replace(_least(self._beside_a_thread(history) for _ in range(4)), share=0.35)
+        return replace(_least(self._beside_a_thread(history, of_the_thread) for _ in range(4)), share=0.35)
 
-    def _beside_a_thread(self, history: History) -> Stall:
+    def _beside_a_thread(self, history: History, of_the_thread: History) -> Stall:
         busy = threading.Event()
-        thread = threading.Thread(target=self._write, args=(self._history(), busy), daemon=True)
+        thread = threading.Thread(target=self._write, args=(of_the_thread, busy), daemon=True)
         thread.start()
         busy.wait()
         time.sleep(_SLOWED_BY / 4)  # the slowed add of the thread is under way for longer than this
@@ -147,7 +144,8 @@ class _Probe:
     def _history(self) -> History:
         return self.backend.get_session_history(new_token().fill("{run}-a"))
 
-    def _warm(self) -> History:
+    def warm(self) -> History:
+        """A handle that has been used."""
         history = self._history()
         self.loop.run(_warm_up(history))
         return history

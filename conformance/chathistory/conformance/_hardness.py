@@ -26,6 +26,8 @@ MAX_TEXT_BYTES = 256 * 1024
 MAX_NESTING = 64
 """How many lists and dicts may stand inside each other before a store may refuse them."""
 
+_SHORT = 1024
+
 _NO_JSON = object()
 """Stands for a key that is no str."""
 
@@ -40,6 +42,8 @@ def hard_reasons(value: Any) -> frozenset[str]:
         Any of "NUL", "lone surrogate", "int beyond 64 bits", "size" (more than 256 KiB of text), "deep
         nesting" (more than 64 levels), "not JSON" and "message class" (none of langchain-core's).
     """
+    if _is_plainly_plain(value):
+        return frozenset()
     reasons: set[str] = set()
     size = 0
     for part, level in _parts(value):
@@ -53,6 +57,14 @@ def hard_reasons(value: Any) -> frozenset[str]:
     if size > MAX_TEXT_BYTES:
         reasons.add(SIZE)
     return frozenset(reasons)
+
+
+def _is_plainly_plain(value: Any) -> bool:
+    """Whether a message is a short text in ASCII and nothing else, as most are; it saves looking at every field."""
+    if type(value) not in MESSAGE_CLASSES or value.model_fields_set != {"content"} or value.model_extra:
+        return False
+    content = value.content
+    return type(content) is str and len(content) <= _SHORT and content.isascii() and "\x00" not in content
 
 
 def size_of(text: str) -> int:

@@ -14,6 +14,7 @@ from hypothesis.database import ExampleDatabase
 
 from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
+from chathistory.conformance._division import Division
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import examine, examine_again
 from chathistory.conformance._experiment import is_hanging
@@ -64,6 +65,7 @@ def check(
     asked: Asked | None = None,
     database: ExampleDatabase | None = None,
     first_use: FirstUse | None = None,
+    division: Division | None = None,
 ) -> Report:
     """Check every clause that a backend claims, or those named, and report.
 
@@ -82,6 +84,7 @@ def check(
         database: hypothesis's, in which programs that showed a violation are kept, and from which those of earlier
             runs are tried first; pytest items use that of the user's settings.
         first_use: what `smoke` returned, if it has been called; else the check begins with it.
+        division: of the same clauses, between this process and its helpers.
 
     Raises:
         BackendError: if the backend does not pass the smoke gate.
@@ -92,12 +95,24 @@ def check(
         backend = Backend(name=getattr(backend, "__name__", type(backend).__name__), get_session_history=backend)
     configuration = configuration or Configuration()
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
-    if first_use is None and any(check.at_first_use for rule in chosen for check in checks_of(rule.id)):
-        first_use = use_first(backend, configuration.timeout)
-    subject = _with_deviations_in_force(pass_smoke_gate(backend, timeout=configuration.timeout))
-    subject = replace(subject, first_use=first_use)
-    run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database)
+    subject = prepared(backend, [rule.id for rule in chosen], configuration, first_use)
+    run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database, division)
     return run.run()
+
+
+def prepared(
+    backend: Backend, clause_ids: Iterable[str], configuration: Configuration, first_use: FirstUse | None = None
+) -> Subject:
+    """A backend that has been used for the first time and has answered, ready to be held to these clauses.
+
+    Raises:
+        BackendError: if the backend does not pass the smoke gate.
+    """
+    if first_use is None and any(check.at_first_use for name in clause_ids for check in checks_of(name)):
+        first_use = use_first(backend, configuration.timeout)
+    subject = pass_smoke_gate(backend, timeout=configuration.timeout)
+    in_this_version = in_force(subject.backend, _versions(subject.backend))
+    return replace(subject, backend=in_this_version, first_use=first_use)
 
 
 def replay(
@@ -129,11 +144,6 @@ def replay(
     return ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
 
 
-def _with_deviations_in_force(subject: Subject) -> Subject:
-    """The subject without those deviations that are declared for other versions."""
-    return replace(subject, backend=in_force(subject.backend, _versions(subject.backend)))
-
-
 def _ignore(_event: Event) -> None:
     """The listener of a run that nobody listens to."""
 
@@ -147,6 +157,7 @@ class _Run:
     target: str
     asked: Asked
     database: ExampleDatabase | None = None
+    division: Division | None = None
     results: list[ClauseResult] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -163,6 +174,7 @@ class _Run:
                 if self._is_over():
                     break
         except KeyboardInterrupt:
+            self.results += self.division.finished_beside(self.results) if self.division else ()
             self._finish(complete=False)
             raise
         finally:
@@ -176,12 +188,16 @@ class _Run:
         elif self.stopped:
             result = ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
         else:
-            result = examine(self.subject, rule.id, self.configuration, self.database)
+            result = self._examined(rule)
             if result.id != rule.id:
                 result = self._died(rule, result)
             self._see_whether_it_still_answers(result)
         self.results.append(result)
         self.listener(ClauseFinished(result))
+
+    def _examined(self, rule: Clause) -> ClauseResult:
+        theirs = self.division.result_of(rule.id) if self.division else None
+        return theirs or examine(self.subject, rule.id, self.configuration, self.database)
 
     def _died(self, rule: Clause, result: ClauseResult) -> ClauseResult:
         """What becomes of the clause during which the backend ceased to answer, which is another one's fault."""

@@ -46,5 +46,6 @@ def reference() -> Iterator[Backend]:
         in_partition=in_partition,
         slow=store.delay,
         disposable=True,
+        isolated=True,
         import_path="chathistory.conformance.backends:reference",
     )

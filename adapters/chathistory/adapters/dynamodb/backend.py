@@ -67,6 +67,7 @@ def dynamodb(*, server: str = "") -> Iterator[Backend]:
                 wire=None if urlsplit(it.url).scheme == "https" else _wire(it, tables.make(""), is_ours=is_ours),
                 in_another_process=handles,
                 disposable=True,
+                isolated=True,
                 # Whichever server it is: with expressions to be parsed and signatures to be made, a call takes ms.
                 costly=True,
                 versions={**it.versions, **_versions()},

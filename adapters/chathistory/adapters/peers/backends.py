@@ -42,6 +42,7 @@ def in_memory() -> Iterator[Backend]:
             get_session_history=get_session_history,
             claims={"core", "async", "threads"},
             disposable=True,
+            isolated=True,
             versions=_versions("langchain-core"),
             import_path=f"{__name__}:in_memory",
             notes=("A dict holds one InMemoryChatMessageHistory for each session id, as in its documentation.",),
@@ -108,6 +109,7 @@ def file() -> Iterator[Backend]:
             get_session_history=partial(_opened_in, str(folder)),
             claims={"core", "async", "threads", "processes", "durable"},
             disposable=True,
+            isolated=True,
             versions=_versions("langchain-community"),
             import_path=f"{__name__}:file",
             notes=("The class takes a path; its file is named by the SHA-256 of the id, which ISO-2 and ISO-5 judge.",),
@@ -137,7 +139,9 @@ def _sql_backend(history: Callable[..., Any], engine: Any, **about: Any) -> Back
     def in_partition(table: str, session_id: str) -> BaseChatMessageHistory:
         return _made(history, session_id=session_id, connection=engine, table_name=table)
 
-    return Backend(get_session_history=get_session_history, in_partition=in_partition, disposable=True, **about)
+    return Backend(
+        get_session_history=get_session_history, in_partition=in_partition, disposable=True, isolated=True, **about
+    )
 
 
 def _made(history: Callable[..., Any], *args: Any, **kwargs: Any) -> BaseChatMessageHistory:

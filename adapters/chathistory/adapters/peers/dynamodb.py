@@ -51,6 +51,7 @@ def dynamodb(*, server: str = "") -> Iterator[Backend]:
                 wire=Wire(address=(it.host, it.port), connect=connect) if is_ours else None,
                 in_another_process=functools.partial(_opened_elsewhere, it.url, table, is_ours),
                 disposable=True,
+                isolated=True,
                 costly=True,
                 versions={**_versions("langchain-community", "boto3"), **it.versions},
                 import_path=f"{__name__}:dynamodb",

@@ -50,6 +50,7 @@ def postgres(*, server: str = "") -> Iterator[Backend]:
             crash_server=opened.crash,
             secrets=opened.secrets,
             disposable=True,
+            isolated=True,
             versions={
                 **opened.versions,
                 **{name: version(name) for name in ("langchain-postgres", "langchain-core", "psycopg")},

@@ -54,6 +54,7 @@ def redis(*, server: str = "") -> Iterator[Backend]:
                 crash_server=it.crash,
                 secrets=it.secrets,
                 disposable=True,
+                isolated=True,
                 versions={**_versions("langchain-community", "redis"), **it.versions},
                 import_path=f"{__name__}:redis",
                 notes=(

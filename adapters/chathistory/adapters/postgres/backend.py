@@ -48,6 +48,7 @@ def _backend(server: Server, conninfo: str) -> Backend:
         crash_server=server.crash,
         secrets=server.secrets,
         disposable=True,
+        isolated=True,
         versions={**server.versions, "psycopg": version("psycopg"), "libpq": str(psycopg.pq.version())},
         import_path=f"{__name__}:postgres",
         notes=(f"Handles are opened by conninfo; the server is {_DESCRIBED[server.how]}.",),

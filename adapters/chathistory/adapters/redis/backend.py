@@ -52,6 +52,7 @@ def redis(*, server: str = "") -> Iterator[Backend]:
             crash_server=None if unsafe else it.crash,
             secrets=it.secrets,
             disposable=True,
+            isolated=True,
             versions={**it.versions, "redis": version("redis")},
             import_path=f"{__name__}:redis",
             notes=(_PREFIXES, *([_NOT_DURABLE.format(unsafe)] if unsafe else [])),
@@ -81,6 +82,7 @@ def redis_cluster() -> Iterator[Backend]:
             crash_server=crash,
             secrets=members[0].secrets,
             disposable=True,
+            isolated=True,
             versions={**members[0].versions, "redis": version("redis")},
             import_path=f"{__name__}:redis_cluster",
             notes=(
@@ -111,6 +113,7 @@ def redis_fake() -> Iterator[Backend]:
             ttl_resolution=_RESOLUTION,
             in_partition=lambda name, session_id: handles(session_id, key_prefix=name, layout="exact"),
             disposable=True,
+            isolated=True,
             versions={"fakeredis": version("fakeredis"), "redis": version("redis")},
             import_path=f"{__name__}:redis_fake",
             notes=(_PREFIXES, "It claims neither processes nor durable: fakeredis keeps everything in this process."),

@@ -57,6 +57,7 @@ def _backend(connection: str, *, disposable: bool) -> Backend:
         in_another_process=partial(_opened, connection),
         slow=lambda seconds: slow_writes(database_path(connection), seconds),
         disposable=disposable,
+        isolated=disposable,
         versions=_versions(),
         import_path="chathistory.adapters.sqlite.backend:sqlite",
         notes=("Slowness is made by holding the write lock, for which reads don't wait.",),

@@ -9,17 +9,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
+
+from chathistory.conformance._division import interrupts_held_back
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -111,7 +111,7 @@ class _Crew(Generic[Task, Result]):
         process = self._context.Process(  # type: ignore[attr-defined]
             target=_work, args=(self._function, task, folder, theirs), daemon=True
         )
-        with _uninterrupted():
+        with interrupts_held_back():
             process.start()
         theirs.close()
         self.running.append(_Running(task, folder, process, ours, time.monotonic() + self._seconds))
@@ -136,22 +136,6 @@ class _Crew(Generic[Task, Result]):
         for one in self.running:
             _end(one)
         self.running.clear()
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep an interrupt back for a moment, and for good from processes that are started in it.
-
-    It is for whoever started them, who kills them then; in a process that is just starting it makes noise.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(one: _Running[Any]) -> None:

@@ -1,0 +1,244 @@
+"""A run divided between processes says what a run in one process says, whatever becomes of the helpers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chathistory.conformance._division import Division
+from chathistory.conformance._report import ClauseResult
+
+TARGET = '''
+"""A backend that notes in which process it is opened, used and closed."""
+
+import os
+import time
+from pathlib import Path
+
+from langchain_core.chat_history import BaseChatMessageHistory
+
+from chathistory.conformance import Backend
+from chathistory.reference import InMemoryChatHistoryStore
+
+NOTES = Path(os.environ["NOTES"])
+
+
+class Forgetful(BaseChatMessageHistory):
+    def __init__(self, kept):
+        self._kept = kept
+
+    @property
+    def messages(self):
+        return self._kept.messages
+
+    def add_messages(self, messages):
+        self._kept.add_messages(messages)
+
+    def clear(self):
+        self._kept.clear()
+
+    async def aclear(self):
+        pass
+
+
+class Store(InMemoryChatHistoryStore):
+    def get_session_history(self, session_id, **options):
+        with (NOTES / str(os.getpid())).open("a") as file:
+            file.write(".")
+        {at_each_handle}
+        return super().get_session_history(session_id, **options)
+
+
+def is_helper():
+    import multiprocessing
+    return multiprocessing.parent_process() is not None
+
+
+def backend():
+    {at_opening}
+    (NOTES / f"{{os.getpid()}}").write_text("")
+    yield Backend(name="noted", get_session_history=Store().get_session_history, disposable=True, isolated=True)
+    (NOTES / f"{{os.getpid()}}.closed").write_text("")
+'''
+
+
+def _target(folder: Path, *, at_opening: str = "", at_each_handle: str = "") -> Path:
+    path = folder / "noted.py"
+    path.write_text(TARGET.format(at_opening=at_opening or "pass", at_each_handle=at_each_handle or "pass"))
+    (folder / "notes").mkdir()
+    return path
+
+
+FEW = ("--processes", "2", *(word for family in ("CLR", "ERR", "ASY") for word in ("--clause", family)))
+
+
+def _command(folder: Path, *options: str) -> list[str]:
+    report, target = str(folder / "report.json"), f"{folder / 'noted.py'}:backend"
+    return [sys.executable, "-m", "chathistory.conformance", "check", target, "--quick", "--json", report, *options]
+
+
+def _started(folder: Path, *options: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NOTES": str(folder / "notes")}
+    environment.pop("CHATHISTORY_PROCESSES", None)
+    command = _command(folder, *options)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)  # noqa: S603 -- our own code
+
+
+def _checked(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    process = _started(folder, *options)
+    process.communicate(timeout=120)
+    return process.returncode, json.loads((folder / "report.json").read_text("utf-8"))
+
+
+def _opened(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "notes").iterdir() if path.suffix == ""}
+
+
+def _closed(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "notes").iterdir() if path.suffix == ".closed"}
+
+
+def _wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _outcomes(report: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(clause["id"], clause["outcome"], clause["programs"]) for clause in report["clauses"]]
+
+
+def _result(clause_id: str) -> ClauseResult:
+    return ClauseResult(id=clause_id, level="MUST", outcome="passed")
+
+
+class TestADivision:
+    """Who checks which clause."""
+
+    def test_without_helpers_every_clause_is_for_this_process(self) -> None:
+        """As if it were not divided."""
+        division = Division(["ORD-1", "ORD-2"])
+        assert division.result_of("ORD-1") is None
+        assert division.result_of("ORD-2") is None
+
+    def test_a_helper_takes_from_the_end_and_this_process_waits_for_what_it_took(self) -> None:
+        """And each clause is checked once."""
+        division = Division(["ORD-1", "ORD-2", "ORD-3"])
+        ours, theirs = Pipe()
+        thread = threading.Thread(target=division.serve, args=(ours,))
+        thread.start()
+        theirs.send(None)
+        assert theirs.recv() == "ORD-3"
+        assert division.result_of("ORD-1") is None
+        theirs.send(_result("ORD-3"))
+        assert theirs.recv() == "ORD-2"
+        theirs.send(_result("ORD-2"))
+        assert theirs.recv() == ""
+        assert division.result_of("ORD-2") == _result("ORD-2")
+        assert division.result_of("ORD-3") == _result("ORD-3")
+        thread.join()
+
+    def test_what_a_lost_helper_was_at_is_for_this_process(self) -> None:
+        """Nothing is left out, and nothing waits for ever."""
+        division = Division(["ORD-1", "ORD-2"])
+        ours, theirs = Pipe()
+        thread = threading.Thread(target=division.serve, args=(ours,))
+        thread.start()
+        theirs.send(None)
+        assert theirs.recv() == "ORD-2"
+        theirs.close()
+        assert division.result_of("ORD-2") is None
+        thread.join()
+
+    def test_what_helpers_have_finished_is_told_of_an_interrupted_run(self) -> None:
+        """In the order of the clauses, without those that have been reported."""
+        division = Division(["ORD-1", "ORD-2", "ORD-3"])
+        ours, theirs = Pipe()
+        thread = threading.Thread(target=division.serve, args=(ours,))
+        thread.start()
+        theirs.send(None)
+        for name in ("ORD-3", "ORD-2"):
+            assert theirs.recv() == name
+            theirs.send(_result(name))
+        theirs.close()
+        thread.join()
+        assert division.finished_beside([_result("ORD-3")]) == (_result("ORD-2"),)
+
+
+class TestACheck:
+    """The command, in two processes."""
+
+    def test_a_backend_that_is_isolated_is_checked_in_two_processes(self, tmp_path: Path) -> None:
+        """With the outcomes, and the programs, of one process."""
+        _target(tmp_path)
+        code, divided = _checked(tmp_path)
+        assert len(_opened(tmp_path)) == 2
+        assert _closed(tmp_path) == _opened(tmp_path)
+        alone, whole = _checked(tmp_path, "--processes", "1")
+        assert (code, alone) == (0, 0)
+        assert _outcomes(divided) == _outcomes(whole)
+
+    def test_a_violation_that_a_helper_finds_is_reported_like_any_other(self, tmp_path: Path) -> None:
+        """With its counterexample and its script."""
+        _target(tmp_path, at_each_handle="return Forgetful(super().get_session_history(session_id))")
+        code, divided = _checked(tmp_path, *FEW)
+        assert (code, len(_opened(tmp_path))) == (1, 2)
+        alone, whole = _checked(tmp_path, *FEW, "--processes", "1")
+        assert alone == 1
+        assert _outcomes(divided) == _outcomes(whole)
+        assert [clause["counterexample"] for clause in divided["clauses"]] == [
+            clause["counterexample"] for clause in whole["clauses"]
+        ]
+        assert any(clause["outcome"] == "failed" for clause in whole["clauses"])
+
+    @pytest.mark.parametrize("how", ["raise RuntimeError('no second server')", "os._exit(3)"])
+    def test_a_helper_that_cannot_open_the_target_is_done_without(self, tmp_path: Path, how: str) -> None:
+        """The run takes longer, and says the same."""
+        _target(tmp_path, at_opening=f"if is_helper(): {how}")
+        code, report = _checked(tmp_path, *FEW)
+        assert code == 0
+        assert len(_opened(tmp_path)) == 1
+        assert report["complete"] is True
+
+    def test_a_helper_that_dies_is_done_without(self, tmp_path: Path) -> None:
+        """What it was at is checked again in the process of the run."""
+        dies = "if is_helper() and len((NOTES / str(os.getpid())).read_text()) > 100: os._exit(3)"
+        _target(tmp_path, at_each_handle=dies)
+        code, report = _checked(tmp_path, *FEW)
+        assert code == 0
+        assert len(_opened(tmp_path)) == 2
+        assert len(_closed(tmp_path)) == 1
+        assert report["complete"] is True
+
+    def test_ctrl_c_ends_the_helper_by_way_of_its_store(self, tmp_path: Path) -> None:
+        """Exit code 130, a report of what ran, and both stores closed."""
+        _target(tmp_path, at_each_handle="time.sleep(0.02)")
+        process = _started(tmp_path)
+        _wait_until(lambda: len(_opened(tmp_path)) == 2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert _closed(tmp_path) == _opened(tmp_path)
+        assert json.loads((tmp_path / "report.json").read_text("utf-8"))["complete"] is False
+
+    def test_a_helper_does_not_outlive_a_run_that_is_killed(self, tmp_path: Path) -> None:
+        """And closes its store all the same."""
+        _target(tmp_path, at_each_handle="time.sleep(0.02)")
+        process = _started(tmp_path)
+        _wait_until(lambda: len(_opened(tmp_path)) == 2)
+        process.kill()
+        process.communicate(timeout=60)
+        _wait_until(lambda: _closed(tmp_path) == _opened(tmp_path) - {str(process.pid)})
