@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 import time
 import warnings
@@ -175,6 +177,77 @@ def test_a_counterexample_is_minimal_and_can_be_replayed() -> None:
     assert again is not None
     assert again.outcome == "failed"
     assert replay(broken_by(lambda messages: messages), recorded) is None
+
+
+def test_a_run_that_stops_at_the_first_violation_glances_at_every_clause_first() -> None:
+    """What a few short programs show is told before anything is looked at closely, and the report says so."""
+    only_first = replace(QUICK, exitfirst=True)
+    nameless = broken_by(lambda messages: [one.model_copy(update={"name": None}) for one in messages])
+    report = check(nameless, configuration=only_first)
+    assert [result.id for result in report.clauses] == ["VAL-3"]
+    assert (report.verdict, report.complete) == ("violations", False)
+    assert "seen at a first glance" in report.clauses[0].notes[-1]
+    short = broken_by(lambda messages: messages[-2_000:])
+    closely = check(short, configuration=only_first)
+    assert [result.outcome for result in closely.clauses] == [*["passed"] * 6, "failed"]
+    assert closely.clauses[-1].id == "ORD-7"
+
+
+def test_a_glance_does_not_fail_what_is_declared_or_only_recommended() -> None:
+    """A run that stops at the first violation goes on where any other does."""
+    nameless = broken_by(lambda messages: [one.model_copy(update={"name": None}) for one in messages])
+    declared = replace(nameless, deviations=(Deviation(clause="VAL-3", reason="names are not kept"),))
+    report = check(declared, clauses=["VAL-1", "VAL-3"], configuration=replace(QUICK, exitfirst=True))
+    assert [result.outcome for result in report.clauses] == ["passed", "declared"]
+    unsorted = broken_by(lambda messages: [_with_sorted_keys(one) for one in messages])
+    report = check(unsorted, clauses=["VAL-8", "SNP-1"], configuration=replace(QUICK, exitfirst=True))
+    assert [result.outcome for result in report.clauses] == ["warned", "passed"]
+
+
+def _with_sorted_keys(message: BaseMessage) -> BaseMessage:
+    kwargs = message.additional_kwargs
+    return message.model_copy(update={"additional_kwargs": {key: kwargs[key] for key in sorted(kwargs)}})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the loop of the call that hangs
+def test_an_async_call_that_raises_or_hangs_while_it_is_measured_is_no_fault_of_the_run() -> None:
+    """Whether it may raise is for other clauses to judge; one that never returned leaves the clause undecided."""
+
+    class Busy(InMemoryChatMessageHistory):
+        at_work = False
+
+        async def aadd_messages(self, messages: Any) -> None:
+            await self._alone()
+            await super().aadd_messages(messages)
+
+        async def aget_messages(self) -> list[BaseMessage]:
+            await self._alone()
+            return await super().aget_messages()
+
+        async def _alone(self) -> None:
+            if Busy.at_work:
+                await self.busy()
+            Busy.at_work = True
+            await asyncio.sleep(0.05)
+            Busy.at_work = False
+
+        async def busy(self) -> None:
+            raise RuntimeError("another operation is in progress")
+
+    class Stuck(Busy):
+        async def busy(self) -> None:
+            await asyncio.Event().wait()
+
+    for kind, outcome in ((Busy, "passed"), (Stuck, "undecided")):
+        store = InMemoryChatHistoryStore()
+        backend = Backend(
+            name="busy",
+            get_session_history=lambda session_id, kind=kind, store=store: kind(session_id, store=store),  # type: ignore[misc]
+            slow=store.delay,
+        )
+        [result] = check(backend, clauses=["ASY-3"], configuration=replace(QUICK, timeout=0.6)).clauses
+        assert result.outcome == outcome
+    gc.collect()
 
 
 def test_shrinking_ends_when_its_time_is_used_up() -> None:

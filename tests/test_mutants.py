@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 SEARCH = replace(EFFORTS["quick"], examples=20, shrink_seconds=0.2, timeout=4.0)
 # A race that a quick run looks for twice may hide both times.
 LONGER_SEARCH = replace(SEARCH, effort="full")
+TRIES_OF_A_RACE = 4
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +37,12 @@ def broken(report: Report) -> list[str]:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_defect_is_caught_by_a_clause_of_its_own(mutant: Mutant) -> None:
-    """One of the clauses that may rightly be named finds it."""
-    search = LONGER_SEARCH if mutant.hardness == "timing" else SEARCH
-    report = check(mutant.make(), clauses=mutant.clauses, configuration=replace(search, exitfirst=True))
-    assert broken(report), mutant.story
+    """One of the clauses that may rightly be named finds it; races in one of a few tries, see docs/scorecard.md."""
+    is_race = mutant.hardness == "timing"
+    search = replace(LONGER_SEARCH if is_race else SEARCH, exitfirst=True)
+    seeds = range(TRIES_OF_A_RACE if is_race else 1)
+    reports = (check(mutant.make(), clauses=mutant.clauses, configuration=replace(search, seed=seed)) for seed in seeds)
+    assert any(map(broken, reports)), mutant.story
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)

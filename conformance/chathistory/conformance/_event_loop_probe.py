@@ -37,12 +37,14 @@ class Stall:
         took: how long it took.
         waited: the longest time for which the loop stood still while its thread was waiting.
         share: how much of the call this must be, for the call to be blamed.
+        raised: whether it raised, which is for other clauses to judge.
     """
 
     call: str
     took: float
     waited: float
     share: float = 0.6
+    raised: bool = False
 
     @property
     def is_blocking(self) -> bool:
@@ -167,8 +169,9 @@ async def _read_beside_an_add(history: History) -> Stall:
 
 async def _warm_up(history: History) -> None:
     """Let connections be opened and modules imported before anything is measured."""
-    await history.aadd_messages([HumanMessage(content="m0")])
-    await history.aget_messages()
+    with contextlib.suppress(Exception):
+        await history.aadd_messages([HumanMessage(content="m0")])
+        await history.aget_messages()
 
 
 def _least(stalls: Iterable[Stall]) -> Stall:
@@ -202,12 +205,15 @@ async def _stall(name: str, call: Callable[[], Awaitable[Any]]) -> Stall:
 
     turner = asyncio.ensure_future(turning())
     await asyncio.sleep(0.003)
-    longest, began = 0.0, time.monotonic()
+    longest, began, raised = 0.0, time.monotonic(), False
     last = began, time.thread_time()
     try:
         await call()
+    except Exception:  # noqa: BLE001 -- what a backend raises is an observation
+        raised = True
     finally:
         took = time.monotonic() - began
         turn()
-        turner.cancel()
-    return Stall(name, took, longest)
+        with contextlib.suppress(RuntimeError):  # of a call that hung, whose loop has been closed
+            turner.cancel()
+    return Stall(name, took, longest, raised=raised)

@@ -21,7 +21,14 @@ from chathistory.conformance._portable import program_from_json, program_to_json
 from chathistory.conformance._program import Program
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
-from chathistory.conformance._search import RUNS_OF_A_WITNESS, Violation, death, depends_on_chance, search_with
+from chathistory.conformance._search import (
+    RUNS_OF_A_WITNESS,
+    Violation,
+    death,
+    depends_on_chance,
+    glance_with,
+    search_with,
+)
 from chathistory.conformance._subject import Subject
 from chathistory.conformance._tally import Tally
 from chathistory.conformance.checks import Check, checks_of
@@ -55,6 +62,24 @@ def examine(
         counterexample = _counterexample(subject, rule, violation) if violation else None
     tally.remarks |= {known.problem} - {""}
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
+
+
+def glance(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult | None:
+    """The result of a clause whose violation shows at once, by a few short programs; None of all others.
+
+    It tells what a run that stops at the first violation is to report before it looks at anything closely.
+    """
+    rule, began, tally = clause(clause_id), time.monotonic(), Tally()
+    checks, _ = _applicable(subject, rule)
+    if _deviation_from(subject, rule) is not None:
+        return None
+    with _quiet():
+        found = (glance_with(subject, check, configuration, tally) for check in checks)
+        violation = next(filter(None, found), None)
+        if violation is None and checks and (dead := death(subject, checks[0], configuration, tally)):
+            rule, violation = clause(dead.check.clause), dead
+        counterexample = _counterexample(subject, rule, violation) if violation else None
+    return _result(subject, rule, counterexample, tally, time.monotonic() - began) if counterexample else None
 
 
 def examine_again(

@@ -16,7 +16,7 @@ from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._division import Division
 from chathistory.conformance._errors import BackendError, UsageError
-from chathistory.conformance._examine import examine, examine_again
+from chathistory.conformance._examine import examine, examine_again, glance
 from chathistory.conformance._experiment import is_hanging
 from chathistory.conformance._first_use import FirstUse, use_first
 from chathistory.conformance._portable import program_from_json
@@ -39,6 +39,8 @@ from chathistory.conformance.checks.durability import needs_processes
 from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
+
+_AT_A_GLANCE = "seen at a first glance over all clauses; those before it were not looked at closely"
 
 
 def smoke(backend: Backend, *, timeout: float = 10.0) -> FirstUse | None:
@@ -169,10 +171,11 @@ class _Run:
         ids = tuple(rule.id for rule in self.chosen)
         self.listener(RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids))
         try:
-            for rule in self.chosen:
-                self._run_clause(rule)
-                if self._is_over():
-                    break
+            if not self._glanced():
+                for rule in self.chosen:
+                    self._run_clause(rule)
+                    if self._is_over():
+                        break
         except KeyboardInterrupt:
             self.results += self.division.finished_beside(self.results) if self.division else ()
             self._finish(complete=False)
@@ -180,6 +183,19 @@ class _Run:
         finally:
             close_nurseries()
         return self._finish(complete=len(self.results) == len(self.chosen))
+
+    def _glanced(self) -> bool:
+        """Whether a run that stops at the first violation has found one at a first glance over all clauses."""
+        if not self.configuration.exitfirst:
+            return False
+        required = [rule.id for rule in self.chosen if rule.level == "MUST"]
+        found = next(filter(None, (glance(self.subject, name, self.configuration) for name in required)), None)
+        if found is not None:
+            found = replace(found, notes=(*found.notes, _AT_A_GLANCE))
+            self.listener(ClauseStarted(found.id))
+            self.results.append(found)
+            self.listener(ClauseFinished(found))
+        return found is not None
 
     def _run_clause(self, rule: Clause) -> None:
         self.listener(ClauseStarted(rule.id))

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from langchain_core.messages import HumanMessage
 
+from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._experiment import SECONDS_TO_ANSWER, Experiment, is_hanging, runs_async
 from chathistory.conformance._first_use import FIRST_PROGRAM
 from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._outcome import Divergence
-from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Together, Trial
+from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, Wait
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import Configuration, Effort
 from chathistory.conformance._script import Expectation
@@ -36,6 +37,9 @@ RUNS_OF_A_WITNESS = 3
 _SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400), "thorough": (10**9, 10**9)}
 """Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
+
+_FEW_CALLS, _FEW_MESSAGES = 48, 300
+"""What a program may have that is tried at a glance."""
 
 _UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
 _AT_FIRST_USE = "seen when the store was first used in this run; it shows itself on an empty store only"
@@ -81,6 +85,11 @@ def search_with(
         known.drop(check.name, remembered[0])
     known.keep(check.name, violation.program)
     return violation
+
+
+def glance_with(subject: Subject, check: Check, configuration: Configuration, tally: Tally) -> Violation | None:
+    """The violation that a check sees at a first glance, by a small program; None if it takes a longer look."""
+    return _Search(subject, check, configuration, tally).glance()
 
 
 def depends_on_chance(recorded: Program) -> bool:
@@ -168,6 +177,19 @@ class _Search(Experiment):
         if any(control.divergence for control in controls):
             return None
         return Violation(self.check, FIRST_PROGRAM, outcome.divergence, _AT_FIRST_USE)
+
+    def glance(self) -> Violation | None:
+        """The violation that a few of the shortest certain programs show, if they do."""
+        if self.check.probe is not None or self.check.at_first_use:
+            return None
+        short = [case for case in self._cases() if _is_short(case, self.subject.backend)]
+        for case in _evenly(short, self.check.at_a_glance):
+            program = self.prepared(case)
+            if divergence := self.fails(program):
+                return self.smallest((program, divergence))
+            if self.tally.gave_up:
+                break
+        return None
 
     def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
         """The first of the programs known from earlier runs that still fails through this clause's fault."""
@@ -294,6 +316,29 @@ def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Rand
     while len(chosen) > 1 and sum(program.operations for program in chosen) > calls:
         chosen.remove(max(chosen, key=lambda program: program.operations))
     return chosen
+
+
+def _is_short(program: Program, backend: Backend) -> bool:
+    """Whether it is a few calls with a few messages, in this process, and no wait that takes time."""
+    messages = sum(len(step.messages) for step in program.steps if isinstance(step, Add))
+    calls = sum(not isinstance(step, Open | Together) for step in program.steps)
+    return (
+        messages <= _FEW_MESSAGES
+        and calls <= _FEW_CALLS
+        and not any(_takes_long(step, backend) for step in program.steps)
+    )
+
+
+def _takes_long(step: Step, backend: Backend) -> bool:
+    if isinstance(step, Wait):
+        return backend.advance is None
+    return isinstance(step, Trial) or (isinstance(step, Together) and step.how == "processes")
+
+
+def _evenly(cases: Sequence[Program], count: int) -> Sequence[Program]:
+    """So many of the programs, from everywhere in the list."""
+    count = min(count, len(cases))
+    return [cases[number * len(cases) // count] for number in range(count)]
 
 
 def _has_sync_calls(program: Program) -> bool:

@@ -153,6 +153,7 @@ CHECKS = (
         cases=_cleared,
         draws=_clears_at_the_end(),
         controls=without_clears,
+        at_a_glance=30,
     ),
     Check(clause="CLR-2", name="clear may be repeated", cases=_cleared_twice, controls=clearing_once),
     Check(

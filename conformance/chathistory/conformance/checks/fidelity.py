@@ -372,6 +372,7 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_field,
         draws=_drawn(messages().map(_with_plain_fields).filter(is_valid)),
+        at_a_glance=40,
     ),
     Check(
         clause="VAL-4",
@@ -390,6 +391,7 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_text,
         draws=_drawn(messages(hard=True).map(lambda message: _with_plain_values(message, (float, int)))),
+        at_a_glance=100,
     ),
     Check(
         clause="VAL-6",
@@ -398,6 +400,7 @@ CHECKS = (
         controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_unstorable,
+        at_a_glance=200,
     ),
     Check(
         clause="VAL-7",
@@ -424,6 +427,7 @@ CHECKS = (
         control_lens=Lens(),
         cases=_readable,
         draws=_drawn(messages(hard=True)),
+        at_a_glance=100,
     ),
     Check(
         clause="VAL-10",

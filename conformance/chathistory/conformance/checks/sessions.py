@@ -264,6 +264,15 @@ def _in_partitions(opens: list[Open]) -> Program:
     return program(opens, adds, reads, Add(1, rich("first")), reads, Clear(1), reads)
 
 
+def _in_sessions(failing: Program) -> Iterator[Program]:
+    """The same with a session of its own for each partition: what comes of that is no matter of partitions."""
+    steps = (
+        Open(step.handle, f"{{run}}-{step.handle}") if isinstance(step, Open) and step.partition is not None else step
+        for step in failing.steps
+    )
+    yield Program(tuple(steps))
+
+
 def _needs_partitions(backend: Backend) -> str:
     return "" if backend.in_partition else "the backend offers no partitions (Backend.in_partition)"
 
@@ -334,6 +343,7 @@ CHECKS = (
         cases=_several_sessions,
         draws=programs(sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=each_session_alone,
+        at_a_glance=16,
     ),
     Check(
         clause="ISO-2",
@@ -368,12 +378,14 @@ CHECKS = (
         name="an empty id stands for no other session",
         lens=_OTHERS,
         cases=_empty_ids,
+        controls=with_plain_ids,
     ),
     Check(
         clause="ISO-6",
         name="partitions isolate as sessions do",
         lens=_OTHERS,
         cases=_partitions,
+        controls=_in_sessions,
         needs=_needs_partitions,
     ),
     Check(
@@ -382,6 +394,7 @@ CHECKS = (
         lens=Lens(stable=True, recovery=True),
         cases=_refused_beside,
         controls=without_refusals,
+        at_a_glance=40,
     ),
     Check(
         clause="ISO-7",

@@ -105,7 +105,8 @@ def run(job: Job) -> Verdict:
     subject = find(job.name, job.catalogue)
     watch = Watch(stop=job.extent != "whole")
     try:
-        check(subject.make(), clauses=job.clauses, configuration=job.configuration, listener=watch)
+        configuration = replace(job.configuration, exitfirst=job.extent == "first")
+        check(subject.make(), clauses=job.clauses, configuration=configuration, listener=watch)
     except _EnoughError:
         pass
     except BackendError as error:
