@@ -77,6 +77,8 @@ def glance(subject: Subject, clause_id: str, configuration: Configuration) -> Cl
         found = (glance_with(subject, check, configuration, tally) for check in checks)
         violation = next(filter(None, found), None)
         if violation is None and checks and (dead := death(subject, checks[0], configuration, tally)):
+            if subject.backend.another is not None:  # over an empty store it is shown by a smaller program
+                return examine(subject, dead.check.clause, configuration)
             rule, violation = clause(dead.check.clause), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
     return _result(subject, rule, counterexample, tally, time.monotonic() - began) if counterexample else None

@@ -187,7 +187,7 @@ class _Search(Experiment):
             program = self.prepared(case)
             if divergence := self.fails(program):
                 return self.smallest((program, divergence))
-            if self.tally.gave_up:
+            if self.tally.gave_up or self._is_dead_by_now():
                 break
         return None
 
