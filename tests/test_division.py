@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,15 @@ def _result(clause_id: str) -> ClauseResult:
     return ClauseResult(id=clause_id, level="MUST", outcome="passed")
 
 
+def _ready_helper(division: Division) -> tuple[Connection, threading.Thread]:
+    """A helper's end of the connection, and the thread that serves it."""
+    ours, theirs = Pipe()
+    thread = threading.Thread(target=division.serve, args=(ours,))
+    thread.start()
+    theirs.send(None)
+    return theirs, thread
+
+
 class TestADivision:
     """Who checks which clause."""
 
@@ -144,10 +154,7 @@ class TestADivision:
     def test_a_helper_takes_from_the_end_and_this_process_waits_for_what_it_took(self) -> None:
         """And each clause is checked once."""
         division = Division(["ORD-1", "ORD-2", "ORD-3"])
-        ours, theirs = Pipe()
-        thread = threading.Thread(target=division.serve, args=(ours,))
-        thread.start()
-        theirs.send(None)
+        theirs, thread = _ready_helper(division)
         assert theirs.recv() == "ORD-3"
         assert division.result_of("ORD-1") is None
         theirs.send(_result("ORD-3"))
@@ -161,10 +168,7 @@ class TestADivision:
     def test_what_a_lost_helper_was_at_is_for_this_process(self) -> None:
         """Nothing is left out, and nothing waits for ever."""
         division = Division(["ORD-1", "ORD-2"])
-        ours, theirs = Pipe()
-        thread = threading.Thread(target=division.serve, args=(ours,))
-        thread.start()
-        theirs.send(None)
+        theirs, thread = _ready_helper(division)
         assert theirs.recv() == "ORD-2"
         theirs.close()
         assert division.result_of("ORD-2") is None
@@ -173,10 +177,7 @@ class TestADivision:
     def test_what_helpers_have_finished_is_told_of_an_interrupted_run(self) -> None:
         """In the order of the clauses, without those that have been reported."""
         division = Division(["ORD-1", "ORD-2", "ORD-3"])
-        ours, theirs = Pipe()
-        thread = threading.Thread(target=division.serve, args=(ours,))
-        thread.start()
-        theirs.send(None)
+        theirs, thread = _ready_helper(division)
         for name in ("ORD-3", "ORD-2"):
             assert theirs.recv() == name
             theirs.send(_result(name))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from chathistory.conformance import _runner
-from chathistory.conformance._backend import Backend
+from chathistory.conformance._backend import Backend, Deviation
 from chathistory.conformance._badge import badge
 from chathistory.conformance._compare import Comparison, comparison_block, comparison_markdown
 from chathistory.conformance._deviations import add_deviation, joined, load_deviations
@@ -125,22 +126,29 @@ def run_check(request: CheckRequest) -> int:
     screen = Screen(quiet=request.quiet)
     with screen, open_target(request.target, claims=request.claims, server=request.server) as backend:
         backend = replace(backend, deviations=joined(backend.deviations, deviations))
-        ids = claimed_ids(request.clauses, backend) or tuple(clause.id for clause in CLAUSES)
-        share = Share(
-            target=request.target,
-            server=request.server,
-            claims=request.claims,
-            deviations=deviations,
-            clauses=ids,
-            configuration=request.configuration,
-        )
-        division = Division(ids)
-        with helped(division, help_with, share, _processes(request, backend, ids) - 1):
+        with _shared_out(request, backend, deviations) as division:
             report, interrupted = checked(request, backend, screen, division)
         _publish(request, report, screen)
     if interrupted:
         return INTERRUPTED
     return CONFORMANT if report.verdict == "conformant" else NOT_CONFORMANT
+
+
+@contextmanager
+def _shared_out(request: CheckRequest, backend: Backend, deviations: tuple[Deviation, ...]) -> Iterator[Division]:
+    """The clauses of the run, of which other processes take some while the block runs."""
+    ids = claimed_ids(request.clauses, backend) or tuple(clause.id for clause in CLAUSES)
+    share = Share(
+        target=request.target,
+        server=request.server,
+        claims=request.claims,
+        deviations=deviations,
+        clauses=ids,
+        configuration=request.configuration,
+    )
+    division = Division(ids)
+    with helped(division, help_with, share, _processes(request, backend, ids) - 1):
+        yield division
 
 
 def _processes(request: CheckRequest, backend: Backend, ids: tuple[str, ...]) -> int:

@@ -98,12 +98,11 @@ def helped(
         task: what the function needs to know.
         helpers: how many processes.
     """
-    crew = [_Helper(division, function, task) for _ in range(helpers)]
-    try:
+    with contextlib.ExitStack() as crew:
+        for _ in range(helpers):
+            with contextlib.suppress(OSError):  # no more processes or files to be had
+                crew.callback(_Helper(division, function, task).end)
         yield
-    finally:
-        for helper in crew:
-            helper.end()
 
 
 class _Helper:
