@@ -160,6 +160,12 @@ class TestCatalogue:
         assert payloads.hard_reasons(entry.value) == expected
         assert payloads.hard_reasons(HumanMessage(content="x", note={"a": [entry.value]})) == expected
 
+    def test_hard_reasons_of_what_was_filled_in_place(self) -> None:
+        """Pydantic does not count such a field as set; it is looked at all the same."""
+        message = HumanMessage(content="x")
+        message.additional_kwargs["value"] = float("nan")
+        assert payloads.hard_reasons(message) == {"not JSON"}
+
     def test_hard_reasons_of_several(self) -> None:
         """Every reason is named, and the texts of one message count together."""
         message = HumanMessage(content="a\x00", additional_kwargs={"b": [2**64, "\udfff", (1,)]})

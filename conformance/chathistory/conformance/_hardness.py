@@ -63,6 +63,8 @@ def _is_plainly_plain(value: Any) -> bool:
     """Whether a message is a short text in ASCII and nothing else, as most are; it saves looking at every field."""
     if type(value) not in MESSAGE_CLASSES or value.model_fields_set != {"content"} or value.model_extra:
         return False
+    if any(held for name, held in vars(value).items() if name not in ("content", "type")):
+        return False  # filled in place, which pydantic does not count as set
     content = value.content
     return type(content) is str and len(content) <= _SHORT and content.isascii() and "\x00" not in content
 
