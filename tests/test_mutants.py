@@ -45,6 +45,12 @@ def test_a_planted_defect_is_caught_by_a_clause_of_its_own(mutant: Mutant) -> No
     assert any(map(broken, reports)), mutant.story
 
 
+@pytest.mark.parametrize("name", ["never_expires", "multiplies_the_ttl", "divides_the_ttl"])
+def test_a_ttl_that_is_wrong_after_one_add_breaks_no_promise_about_renewing_it(name: str) -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    assert broken(check(mutant.make(), clauses=["EXP"], configuration=SEARCH)) == ["EXP-1"]
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
 def test_a_correct_history_is_not_failed(odd: Odd) -> None:
     """However odd it is; a legacy one fails what is expected of it, and nothing else."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from hypothesis import strategies as st
 from langchain_core.messages import SystemMessage
@@ -113,11 +113,14 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(steps, Open(2, A, ttl=TTL), Read(2), Wait(_PAST), Read(1), Read(2))
     beside: list[Step] = [Open(1, B, ttl=TTL), Open(2, A), Add(1, numbered(1)), Add(2, numbered(1, first=2))]
     yield program(beside, Wait(_PAST), Read(2))
+    anew: list[Step] = [Open(1, A, ttl=TTL), Open(2, A), Add(1, numbered(1)), Clear(1), Add(2, numbered(2, first=2))]
+    yield program(anew, Wait(_PAST), Read(2))
+
+
+def _not_renewed(_effort: Effort) -> Iterator[Program]:
     # What is refused is no add (ATM-1).
     refused: list[Step] = [Wait(_WITHIN), Add(1, (None,)), Wait(_PAST - _WITHIN)]
     yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
-    anew: list[Step] = [Open(1, A, ttl=TTL), Open(2, A), Add(1, numbered(1)), Clear(1), Add(2, numbered(2, first=2))]
-    yield program(anew, Wait(_PAST), Read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     yield program(
         expiring,
@@ -159,6 +162,23 @@ def without_bounds(failing: Program) -> Iterator[Program]:
     )
 
 
+def without_renewal(failing: Program) -> Iterator[Program]:
+    """The same program over a history that keeps everything, and each read of it after a single add.
+
+    What lives too long, or not long enough, after one add and with nothing else in between is EXP-1's business.
+    """
+    yield from without_bounds(failing)
+    for number, step in enumerate(failing.steps):
+        if isinstance(step, Read):
+            yield Program((*_with_one_add(failing.steps[:number]), step))
+
+
+def _with_one_add(steps: Sequence[Step]) -> list[Step]:
+    """Without reads, without what is refused, and without all adds but the last."""
+    adds = [number for number, step in enumerate(steps) if isinstance(step, Add) and None not in step.messages]
+    return [step for number, step in enumerate(steps) if number in adds[-1:] or not isinstance(step, (Add, Read))]
+
+
 _SYNC = (
     Check(
         clause="BND-1",
@@ -182,7 +202,7 @@ _SYNC = (
         name="each add renews the ttl",
         cases=_renewed,
         needs=_needs_ttl,
-        controls=without_bounds,
+        controls=without_renewal,
         in_resolution=True,
     ),
     Check(
@@ -191,6 +211,14 @@ _SYNC = (
         cases=_kept,
         needs=_needs_ttl,
         controls=without_bounds,
+        in_resolution=True,
+    ),
+    Check(
+        clause="EXP-3",
+        name="nothing but an add renews a ttl",
+        cases=_not_renewed,
+        needs=_needs_ttl,
+        controls=without_renewal,
         in_resolution=True,
     ),
 )
