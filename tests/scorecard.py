@@ -56,25 +56,50 @@ def do(job: Job) -> Verdict:
     return watch.verdict(job.name)
 
 
-def plan(
-    seeds: int, full_seeds: int, adapters: Sequence[str] = (), *, adapter_seeds: int = 0, to_the_end: bool = True
-) -> Iterator[Job]:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Seeds:
+    """How many seeds there are of each kind of run.
+
+    Attributes:
+        quick: of quick runs of mutants over all clauses.
+        own: of quick runs of mutants over the clauses that may rightly be named alone.
+        full: of full runs of mutants over those clauses, and of full runs of odd histories.
+        odd: of quick runs of odd histories.
+        adapters: of full runs of adapters, which have a quick run with the first, too.
+    """
+
+    quick: int = 1
+    own: int = 0
+    full: int = 0
+    odd: int = 1
+    adapters: int = 0
+
+
+def plan(seeds: Seeds, adapters: Sequence[str] = (), *, to_the_end: bool = True) -> Iterator[Job]:
     """All runs, those first that tell most.
 
     With seed 0 each mutant has a quick run over all clauses to the end, which tells every clause that finds it, unless
-    `to_the_end` is False; with the others quick runs up to the first violation. Full runs, up to the first violation,
-    tell what quick ones miss. Adapters have full runs to the end with as many seeds as `adapter_seeds` says.
+    `to_the_end` is False; with the others quick runs up to the first violation. What the clauses of a mutant find when
+    they are run alone, a run over all clauses finds, too: that makes many seeds affordable, and full runs.
     """
-    names = [mutant.name for mutant in MUTANTS]
-    for seed in range(seeds):
-        yield from (_job(name, "first" if seed or not to_the_end else "whole", "quick", seed) for name in names)
+    for seed in range(seeds.quick):
+        yield from (
+            _job(mutant.name, "first" if seed or not to_the_end else "whole", "quick", seed) for mutant in MUTANTS
+        )
+    for seed in range(seeds.odd):
         yield from (_job(odd.name, "whole", "quick", seed) for odd in ODD)
-        yield from (_of_adapter(name, "quick", seed) for name in adapters)
-    for seed in range(full_seeds):
-        yield from (_job(name, "first", "full", seed) for name in names)
+    yield from (_of_adapter(name, "quick", 0) for name in adapters)
+    for seed in range(seeds.own):
+        yield from (_of_own(mutant, "quick", seed) for mutant in MUTANTS)
+    for seed in range(seeds.full):
+        yield from (_of_own(mutant, "full", seed) for mutant in MUTANTS)
         yield from (_job(odd.name, "whole", "full", seed) for odd in ODD)
     for name in adapters:
-        yield from (_of_adapter(name, "full", seed) for seed in range(adapter_seeds))
+        yield from (_of_adapter(name, "full", seed) for seed in range(seeds.adapters))
+
+
+def _of_own(mutant: Mutant, effort: Effort, seed: int) -> Job:
+    return dataclasses.replace(_job(mutant.name, "own", effort, seed), clauses=mutant.clauses)
 
 
 def _of_adapter(name: str, effort: Effort, seed: int) -> Job:
@@ -192,8 +217,12 @@ def commands() -> None:
 @commands.command()
 @_RUNS
 @_PROCESSES
-@click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="Of quick runs.")
-@click.option("--full-seeds", type=click.IntRange(0), default=1, show_default=True, help="Of full runs.")
+@click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="Of quick runs of defects.")
+@click.option(
+    "--own-seeds", type=click.IntRange(0), default=20, show_default=True, help="Those of their clauses alone."
+)
+@click.option("--full-seeds", type=click.IntRange(0), default=1, show_default=True, help="Of full runs of those.")
+@click.option("--odd-seeds", type=click.IntRange(0), default=50, show_default=True, help="Of correct histories.")
 @click.option("--to-the-end/--first-only", default=True, help="Whether runs with seed 0 tell every clause.")
 @click.option("--adapter", "adapters", multiple=True, help="Check this registered backend, too (repeatable).")
 @click.option("--adapter-seeds", type=click.IntRange(0), default=0, show_default=True, help="Of full runs of adapters.")
@@ -202,15 +231,17 @@ def full(
     runs: Path,
     processes: int,
     seeds: int,
+    own_seeds: int,
     full_seeds: int,
+    odd_seeds: int,
     to_the_end: bool,
     adapters: tuple[str, ...],
     adapter_seeds: int,
 ) -> None:
     """Do all runs that are not noted yet, then write docs/scorecard.json and docs/scorecard.md."""
+    counted = Seeds(quick=seeds, own=own_seeds, full=full_seeds, odd=odd_seeds, adapters=adapter_seeds)
     done = {noted["key"] for noted in read_runs(runs) if "key" in noted and not noted["lost"]}
-    planned = plan(seeds, full_seeds, adapters, adapter_seeds=adapter_seeds, to_the_end=to_the_end)
-    jobs = [job for job in planned if key_of(job) not in done]
+    jobs = [job for job in plan(counted, adapters, to_the_end=to_the_end) if key_of(job) not in done]
     command = shlex.join(["python", "-m", "tests.scorecard", *sys.argv[1:]])
     with runs.open("a", encoding="utf-8") as file, click.progressbar(length=len(jobs), label="runs") as bar:
         file.write(json.dumps({"circumstances": circumstances(command)}) + "\n")

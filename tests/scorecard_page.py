@@ -19,10 +19,11 @@ HARDNESS = {
     "timing": "a race",
 }
 _TARGETS = {"quick": 0.95, "full": 1.0}
+_RACES = 0.99
 _ATTRIBUTION, _MEDIAN, _LATEST = 0.95, 1.0, 6.0
 
 
-def killed(mutant: Mutant, effort: str) -> bool:
+def killed(mutant: Mapping[str, Any], effort: str) -> bool:
     """Whether every run with this effort found it."""
     return effort in mutant and mutant[effort]["killed"] == mutant[effort]["runs"]
 
@@ -107,11 +108,14 @@ Measured {about["date"]} at {about["commit"]} with {versions}, on {about["machin
 def _in_all(summary: Mapping[str, Any]) -> str:
     mutants = list(summary["mutants"].values())
     rows = [["", "reached", "wanted", "runs"]]
-    for effort in ("quick", "full"):
-        counted = [mutant[effort] for mutant in mutants if effort in mutant]
-        total = sum(each["runs"] for each in counted)
-        found = sum(each["killed"] for each in counted)
-        rows.append([f"defects found by a {effort} run", _share(found, total), _wanted(_TARGETS[effort]), f"{total:,}"])
+    for effort, wanted in _TARGETS.items():
+        if effort == "quick" or any(effort in mutant for mutant in mutants):
+            rows.append(_row_of_found(f"defects found by a {effort} run", mutants, effort, wanted))
+    alone = [mutant.get("alone", {}) for mutant in mutants]
+    races = [mutant.get("alone", {}) for mutant in mutants if mutant["hardness"] == "timing"]
+    rows.append(_row_of_found("by a quick run of the clauses that may be named, alone", alone, "quick", 1.0))
+    rows.append(_row_of_found("races among these", races, "quick", _RACES))
+    rows.append(_row_of_found("by a full run of those clauses alone", alone, "full", 1.0))
     right, total = rightly_named(mutants)
     rows.append(["named first by a clause that may be", _share(right, total), _wanted(_ATTRIBUTION), f"{total:,}"])
     correct = [*summary["odd"].values(), *summary["adapters"].values()]
@@ -121,6 +125,12 @@ def _in_all(summary: Mapping[str, Any]) -> str:
     rows.append(["median time to the first violation, in memory", _seconds(times, 0.5), f"≤ {_MEDIAN:g} s", ""])
     rows.append(["95th percentile of it", _seconds(times, 0.95), f"≤ {_LATEST:g} s", ""])
     return _table(rows)
+
+
+def _row_of_found(what: str, mutants: Iterable[Mutant], effort: str, wanted: float) -> list[str]:
+    counted = [mutant[effort] for mutant in mutants if effort in mutant]
+    total = sum(each["runs"] for each in counted)
+    return [what, _share(sum(each["killed"] for each in counted), total), _wanted(wanted), f"{total:,}"]
 
 
 def _by_clause(summary: Mapping[str, Any]) -> str:
@@ -192,11 +202,12 @@ def _wrong(summary: Mapping[str, Any]) -> str:
 
 def _misses(mutants: Mutants) -> Iterable[str]:
     for name, mutant in mutants.items():
-        for effort in ("quick", "full"):
-            if effort in mutant and not killed(mutant, effort):
-                runs = mutant[effort]["runs"]
-                missed = runs - mutant[effort]["killed"]
-                yield f"- `{name}` ({mutant['clauses'][0]}): missed by {missed} of {runs} {effort} runs."
+        for runs, how in ((mutant, ""), (mutant.get("alone", {}), " of its clauses alone")):
+            for effort in _TARGETS:
+                if effort in runs and not killed(runs, effort):
+                    total = runs[effort]["runs"]
+                    missed = total - runs[effort]["killed"]
+                    yield f"- `{name}` ({mutant['clauses'][0]}): missed by {missed} of {total} {effort} runs{how}."
 
 
 def _misnamed(mutants: Mutants) -> Iterable[str]:

@@ -13,8 +13,8 @@ Summary: TypeAlias = dict[str, Any]
 
 A mutant has the `clauses` that may rightly be named, its `hardness`, whether it works `over a network`, the clauses
 that `violated` lists for a run over all of them, and for each effort the number of `runs`, of those that `killed`
-it, how often each clause was named `first`, and the `seconds` until then. A correct history has the number of its
-`runs` and its `false alarms`: effort, seed and clauses.
+it, how often each clause was named `first`, and the `seconds` until then; `alone` says the same of runs over its
+`clauses` alone. A correct history has the number of its `runs` and its `false alarms`: effort, seed and clauses.
 """
 
 
@@ -56,11 +56,16 @@ def summarise(noted: Iterable[Mapping[str, Any]]) -> Summary:
 
 def _of_mutant(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole = [run for run in runs if run["extent"] == "whole"]
-    efforts = {effort: [run for run in runs if run["effort"] == effort] for effort in ("quick", "full")}
     return {
         "violated": [clause for run in whole[:1] for clause, _ in run["violations"]],
-        **{effort: _of_effort(chosen) for effort, chosen in efforts.items() if chosen},
+        **_by_effort([run for run in runs if run["extent"] != "own"]),
+        "alone": _by_effort([run for run in runs if run["extent"] == "own"]),
     }
+
+
+def _by_effort(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    efforts = {effort: [run for run in runs if run["effort"] == effort] for effort in ("quick", "full")}
+    return {effort: _of_effort(chosen) for effort, chosen in efforts.items() if chosen}
 
 
 def _of_effort(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

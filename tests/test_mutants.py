@@ -47,6 +47,7 @@ def test_a_planted_defect_is_caught_by_a_clause_of_its_own(mutant: Mutant) -> No
 
 @pytest.mark.parametrize("name", ["never_expires", "multiplies_the_ttl", "divides_the_ttl"])
 def test_a_ttl_that_is_wrong_after_one_add_breaks_no_promise_about_renewing_it(name: str) -> None:
+    """What one add shows is EXP-1's; the controls of EXP-2 and EXP-3 fail with them."""
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     assert broken(check(mutant.make(), clauses=["EXP"], configuration=SEARCH)) == ["EXP-1"]
 

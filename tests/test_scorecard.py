@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tests import scorecard
 from tests.mutants import MUTANTS, ODD
-from tests.scorecard import ADAPTERS, DATA, PAGE, faults, key_of, plan, read_runs, sample
+from tests.scorecard import ADAPTERS, DATA, PAGE, Seeds, faults, key_of, plan, read_runs, sample
 from tests.scorecard_page import killed, named_first, page, rightly_named, survivors
 from tests.scorecard_summary import summarise
 
@@ -141,13 +141,25 @@ def test_the_sample_is_the_same_each_time() -> None:
 
 def test_a_run_has_a_key_of_its_own() -> None:
     """So that an interrupted measurement goes on where it stopped."""
-    jobs = list(plan(2, 1, ["sqlite"]))
-    assert len({key_of(job) for job in jobs}) == len(jobs) == 3 * (len(MUTANTS) + len(ODD)) + 2
+    jobs = list(plan(Seeds(quick=2, own=3, full=1, odd=4), ["sqlite"]))
+    assert len({key_of(job) for job in jobs}) == len(jobs) == 6 * len(MUTANTS) + 5 * len(ODD) + 1
+
+
+def test_the_clauses_of_a_mutant_are_also_run_alone() -> None:
+    """A miss by them says more than one by all, and is cheaper to look for; it counts apart."""
+    job = next(job for job in plan(Seeds(quick=0, own=1, odd=0)) if job.name == "wants_a_list")
+    assert (job.extent, job.clauses) == ("own", ("ORD-5",))
+    runs = [CIRCUMSTANCES, noted("wants_a_list", "ORD-5"), noted("wants_a_list", extent="own")]
+    summary = summarise(runs)
+    assert killed(summary["mutants"]["wants_a_list"], "quick")
+    assert not killed(summary["mutants"]["wants_a_list"]["alone"], "quick")
+    assert "`wants_a_list` (ORD-5): missed by 1 of 1 quick runs of its clauses alone." in page(summary)
+    assert "| by a quick run of the clauses that may be named, alone | 0.0 % (0 of 1) |" in page(summary)
 
 
 def test_adapters_have_full_runs_of_their_own() -> None:
     """As many as are asked for, to the end, since a correct backend has no first violation."""
-    jobs = [job for job in plan(1, 0, ["sqlite"], adapter_seeds=3) if job.catalogue == ADAPTERS]
+    jobs = [job for job in plan(Seeds(adapters=3), ["sqlite"]) if job.catalogue == ADAPTERS]
     assert [(job.configuration.effort, job.configuration.seed) for job in jobs] == [
         ("quick", 0),
         ("full", 0),
@@ -167,7 +179,7 @@ def test_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A measurement of two histories, which writes into a folder of its own."""
-    everything = list(plan(1, 0))
+    everything = list(plan(Seeds()))
     jobs = [job for job in everything if job.name in ("raises_on_an_empty_batch", "is_a_pydantic_model")]
     jobs = [dataclasses.replace(job, clauses=("ORD-4", "ORD-5")) for job in jobs]
     monkeypatch.setattr(scorecard, "plan", lambda *_, **__: iter(jobs))
@@ -240,7 +252,9 @@ def test_the_suite_reaches_what_is_wanted_of_it(checked_in: dict[str, Any]) -> N
     mutants = checked_in["mutants"].values()
     quick = [mutant["quick"] for mutant in mutants]
     assert sum(each["killed"] for each in quick) >= 0.95 * sum(each["runs"] for each in quick)
-    assert all(killed(mutant, "full") for mutant in mutants if "full" in mutant)
+    assert all(
+        killed(runs, "full") for mutant in mutants for runs in (mutant, mutant.get("alone", {})) if "full" in runs
+    )
     right, total = rightly_named(mutants)
     assert right >= 0.95 * total
     assert not any(each["false alarms"] for each in checked_in["odd"].values())
