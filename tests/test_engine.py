@@ -204,6 +204,29 @@ def test_a_glance_does_not_fail_what_is_declared_or_only_recommended() -> None:
     assert [result.outcome for result in report.clauses] == ["warned", "passed"]
 
 
+def test_a_glance_at_a_history_that_hangs_after_a_refusal_goes_straight_to_what_is_wrong() -> None:
+    """All clauses that have something refused would wait for it; a run that isn't asked for ERR-3 can't name it."""
+    released = threading.Event()
+
+    class Locked(InMemoryChatMessageHistory):
+        is_locked = False
+
+        def add_messages(self, messages: Any) -> None:
+            if self.is_locked:
+                released.wait(60)
+            self.is_locked = True
+            super().add_messages(messages)
+            self.is_locked = False
+
+    backend = Backend(name="locked", get_session_history=Locked, import_path="tests.locked:get", claims=("core",))
+    impatient = replace(QUICK, exitfirst=True, timeout=0.3)
+    try:
+        named = [red(check(backend, clauses=ids, configuration=impatient)) for ids in (["VAL-5", "ERR"], ["VAL-5"])]
+    finally:
+        released.set()
+    assert named == [["ERR-3"], []]
+
+
 def _with_sorted_keys(message: BaseMessage) -> BaseMessage:
     kwargs = message.additional_kwargs
     return message.model_copy(update={"additional_kwargs": {key: kwargs[key] for key in sorted(kwargs)}})

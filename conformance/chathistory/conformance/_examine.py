@@ -22,6 +22,7 @@ from chathistory.conformance._program import Program
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
 from chathistory.conformance._search import (
+    CLAUSE_OF_THE_DEAD,
     RUNS_OF_A_WITNESS,
     Violation,
     death,
@@ -67,7 +68,8 @@ def examine(
 def glance(subject: Subject, clause_id: str, configuration: Configuration) -> ClauseResult | None:
     """The result of a clause whose violation shows at once, by a few short programs; None of all others.
 
-    It tells what a run that stops at the first violation is to report before it looks at anything closely.
+    It tells what a run that stops at the first violation is to report before it looks at anything closely. The result
+    is that of ERR-3 if a call did not return after a refusal: all other clauses would wait for such calls, too.
     """
     rule, began, tally = clause(clause_id), time.monotonic(), Tally()
     checks, _ = _applicable(subject, rule)
@@ -81,6 +83,8 @@ def glance(subject: Subject, clause_id: str, configuration: Configuration) -> Cl
                 return examine(subject, dead.check.clause, configuration)
             rule, violation = clause(dead.check.clause), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
+    if counterexample is None and tally.gave_up and rule.id != CLAUSE_OF_THE_DEAD:
+        return glance(subject, CLAUSE_OF_THE_DEAD, configuration)
     return _result(subject, rule, counterexample, tally, time.monotonic() - began) if counterexample else None
 
 

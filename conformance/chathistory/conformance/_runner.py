@@ -189,7 +189,8 @@ class _Run:
         if not self.configuration.exitfirst:
             return False
         required = [rule.id for rule in self.chosen if rule.level == "MUST"]
-        found = next(filter(None, (glance(self.subject, name, self.configuration) for name in required)), None)
+        seen = (glance(self.subject, name, self.configuration) for name in required)
+        found = next((result for result in seen if result is not None and result.id in required), None)
         if found is not None:
             found = replace(found, notes=(*found.notes, _AT_A_GLANCE))
             self.listener(ClauseStarted(found.id))

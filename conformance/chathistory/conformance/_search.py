@@ -40,6 +40,8 @@ _HURRY_OF_SLOW_STORES = 20.0
 
 _FEW_CALLS, _FEW_MESSAGES = 48, 300
 """What a program may have that is tried at a glance."""
+_SECONDS_OF_A_GLANCE = 3.0
+"""After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
 
 _UNSEARCHED = "not made smaller, and it may need what went before: the backend answers nobody any more"
 _AT_FIRST_USE = "seen when the store was first used in this run; it shows itself on an empty store only"
@@ -183,11 +185,12 @@ class _Search(Experiment):
         if self.check.probe is not None or self.check.at_first_use:
             return None
         short = [case for case in self._cases() if _is_short(case, self.subject.backend)]
+        deadline = time.monotonic() + _SECONDS_OF_A_GLANCE
         for case in _evenly(short, self.check.at_a_glance):
             program = self.prepared(case)
             if divergence := self.fails(program):
                 return self.smallest((program, divergence))
-            if self.tally.gave_up or self._is_dead_by_now():
+            if self.tally.gave_up or self._is_dead_by_now() or time.monotonic() > deadline:
                 break
         return None
 
