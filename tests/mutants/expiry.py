@@ -78,6 +78,19 @@ class SetsNoTtlInAsyncAdds(JsonHistory):
             self.ttl = ttl
 
 
+@mutant("EXP-1", "CON-1", hardness="timing", operations=4)
+class DeletesWhatItFoundExpired(JsonHistory):
+    """A read that finds the session expired deletes it in a second step, with whatever was added since."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        if self.store.now >= self.store.deadlines.get(self._key(), float("inf")):
+            yield 0.001
+            self.store.lists.pop(self._key(), None)
+            self.store.deadlines.pop(self._key(), None)
+            return []
+        return (yield from super()._read())
+
+
 # EXP-2
 
 

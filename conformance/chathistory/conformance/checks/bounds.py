@@ -8,9 +8,23 @@ from hypothesis import strategies as st
 from langchain_core.messages import SystemMessage
 
 from chathistory.conformance._backend import Backend
-from chathistory.conformance._program import Add, Assign, Clear, Open, Program, Read, Step, Wait, program
+from chathistory.conformance._lens import Lens
+from chathistory.conformance._program import (
+    Add,
+    Assign,
+    Clear,
+    Mode,
+    Open,
+    Program,
+    Read,
+    Step,
+    Together,
+    Wait,
+    program,
+)
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, singly, varied
+from chathistory.conformance.checks.concurrency import How, needs_threads
 
 
 def _bounded(_effort: Effort) -> Iterator[Program]:
@@ -60,11 +74,16 @@ def _needs_ttl(backend: Backend) -> str:
     return "" if backend.with_ttl else "the backend offers no ttl (Backend.with_ttl)"
 
 
+def _needs_ttl_and_threads(backend: Backend) -> str:
+    return _needs_ttl(backend) or needs_threads(backend)
+
+
 # The times of a program in units of the ttl's resolution, which the engine fills in: 4 units of ttl leave
 # room on both sides of the moment of expiry.
 TTL = 4.0
 _PAST = 5.5
 _WITHIN = 2.0
+_EXPIRED_SESSIONS = 6
 _FOREVER = 400_000_000.0  # more than ten years, by a clock that can be moved
 
 
@@ -79,6 +98,32 @@ def _expired(_effort: Effort) -> Iterator[Program]:
     shortest = [Open(1, A, ttl=1.0)]
     yield program(shortest, Add(1, numbered(2)), Wait(0.5), Read(1))
     yield program(shortest, Add(1, numbered(2)), Read(1), Wait(2.5), Read(1), fresh_read(2))
+
+
+def _added_while_found_expired(how: How) -> Callable[[Effort], Iterator[Program]]:
+    """What is added beside the reads that find a session expired: one that deletes it then must look again."""
+
+    def cases(_effort: Effort) -> Iterator[Program]:
+        mode: Mode = "async" if how == "tasks" else "sync"
+        sessions = [f"{A}-{number}" for number in range(_EXPIRED_SESSIONS)]
+        opened = [Open(number, session, ttl=TTL) for number, session in enumerate(sessions, start=1)]
+        added = [Add(step.handle, numbered(1), mode=mode) for step in opened]
+        readers_and_adders = (("read",) * 4, (1, "read"), ("read", 1))
+        yield program(
+            opened, added, Wait(_PAST), [Together(session, readers_and_adders, how=how) for session in sessions]
+        )
+
+    return cases
+
+
+def _without_a_ttl(failing: Program) -> Iterator[Program]:
+    """The same work on sessions that were empty before: what is lost then is CON-1's business; and EXP-1 at rest."""
+    yield program([step for step in failing.steps if isinstance(step, Together)])
+    modes: set[Mode] = {step.mode for step in failing.steps if isinstance(step, Add)}
+    for mode in modes:
+        steps = [Open(1, A, ttl=TTL), Add(1, numbered(1), mode=mode)]
+        waits = [step for step in failing.steps if isinstance(step, Wait)]
+        yield program(steps, waits, Open(2, A), Add(2, numbered(1, first=2), mode=mode), Read(2, mode))
 
 
 def _expired_at_once(backend: Backend) -> Iterator[Program]:
@@ -223,4 +268,18 @@ _SYNC = (
     ),
 )
 
-CHECKS = (*_SYNC, *map(async_twin, _SYNC))
+
+def _race(how: How) -> Check:
+    return Check(
+        clause="EXP-1",
+        name=f"what is added while a session is found expired stays ({how})",
+        lens=Lens(aspect="lost"),
+        cases=_added_while_found_expired(how),
+        needs=_needs_ttl_and_threads if how == "threads" else _needs_ttl,
+        controls=_without_a_ttl,
+        modes=frozenset({"async" if how == "tasks" else "sync"}),
+        in_resolution=True,
+    )
+
+
+CHECKS = (*_SYNC, *map(async_twin, _SYNC), _race("threads"), _race("tasks"))

@@ -148,7 +148,7 @@ def _check(
         cases=_programs(how, sets, opens=opens),
         seeded=_no_more if opens else _seeded_programs(clause, how, calls),
         controls=controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another),
-        needs={"threads": _needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
+        needs={"threads": needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
     )
@@ -158,7 +158,8 @@ def _no_more(_effort: Effort, _seed: int) -> Iterable[Program]:
     return ()
 
 
-def _needs_threads(backend: Backend) -> str:
+def needs_threads(backend: Backend) -> str:
+    """Why its histories can't be used by several threads at once, or ""."""
     return "" if "threads" in set(backend.claims) else "it does not claim threads"
 
 
@@ -203,7 +204,7 @@ def _several_sessions(clause: str, name: str, trial: str) -> Check:
     def cases(effort: Effort) -> Iterator[Program]:
         yield program(Trial(trial, rounds=_ROUNDS[effort]))
 
-    return Check(clause=clause, name=name, cases=cases, needs=_needs_threads, baseline=False)
+    return Check(clause=clause, name=name, cases=cases, needs=needs_threads, baseline=False)
 
 
 def _by_tasks(check: Check) -> Check:
@@ -248,7 +249,7 @@ CHECKS = (
         name="the first use of the store is safe",
         lens=Lens(aspect="works"),
         controls=one_after_another_or_alone,
-        needs=_needs_threads,
+        needs=needs_threads,
         baseline=False,
         at_first_use=True,
     ),
