@@ -25,6 +25,7 @@ from tests.mutants._base import (
     TableStore,
     backend,
 )
+from tests.mutants._late import LateList
 from tests.mutants._network import NetworkHistory, network_backend
 from tests.mutants._planted import odd
 
@@ -197,6 +198,20 @@ class _ReturnsConnected(JsonHistory):
 def returns_a_list_that_holds_a_connection() -> Backend:
     """Reads return a subclass of list that can't be deep-copied or pickled as a whole."""
     return backend("returns_a_list_that_holds_a_connection", _ReturnsConnected)
+
+
+class _DecodesLate(JsonHistory):
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        with self._transaction():
+            items = self._items()
+        return LateList(lambda: [self._load(item) for item in items])
+
+
+@odd()
+def decodes_when_looked_at() -> Backend:
+    """Reads fetch the text of all messages, and decode it when somebody looks at the list."""
+    return backend("decodes_when_looked_at", _DecodesLate)
 
 
 class _Slotted(Wrapping):

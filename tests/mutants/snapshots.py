@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from tests.mutants._base import PLAIN, CorrectHistory, JsonHistory, Steps
+from tests.mutants._late import LateList
 from tests.mutants._planted import mutant
 from typing_extensions import override
 
@@ -56,6 +57,19 @@ class SharesItsListAmongReaders(JsonHistory):
     def _read(self) -> Steps[list[BaseMessage]]:
         messages = yield from super()._read()
         return messages or self.store.notes.setdefault("nothing", [])
+
+
+@mutant("SNP-1", "CON-4", hardness="stateful", operations=3)
+class FetchesWhenLookedAt(JsonHistory):
+    """Reads return a list that asks the store when it is first looked at, which may be after the next add."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        return LateList(self._fetched)
+
+    def _fetched(self) -> list[BaseMessage]:
+        with self._transaction():
+            return [self._load(item) for item in self._shown(self._items())]
 
 
 # SNP-2

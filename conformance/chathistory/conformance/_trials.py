@@ -68,6 +68,12 @@ TRIALS: Mapping[str, TrialDefinition] = {
             (*_WIRE, "trials/_costs.py"),
         ),
         TrialDefinition(
+            "late looks",
+            "looked_at_later",
+            "a list shows what was there when it was read, whenever it is looked at",
+            ("trials/_finding.py", "trials/_late_looks.py"),
+        ),
+        TrialDefinition(
             "sessions at once",
             "leaks_between_sessions",
             "each session shows its own messages, whatever else is used at the same time",

@@ -121,8 +121,8 @@ def _without_a_ttl(failing: Program) -> Iterator[Program]:
     yield program([step for step in failing.steps if isinstance(step, Together)])
     modes: set[Mode] = {step.mode for step in failing.steps if isinstance(step, Add)}
     for mode in modes:
-        steps = [Open(1, A, ttl=TTL), Add(1, numbered(1), mode=mode)]
-        waits = [step for step in failing.steps if isinstance(step, Wait)]
+        steps: list[Step] = [Open(1, A, ttl=TTL), Add(1, numbered(1), mode=mode)]
+        waits: list[Step] = [step for step in failing.steps if isinstance(step, Wait)]
         yield program(steps, waits, Open(2, A), Add(2, numbered(1, first=2), mode=mode), Read(2, mode))
 
 

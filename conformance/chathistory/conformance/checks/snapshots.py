@@ -19,6 +19,7 @@ from chathistory.conformance._program import (
     Program,
     Read,
     Step,
+    Trial,
     program,
 )
 from chathistory.conformance._report import Effort
@@ -158,6 +159,10 @@ def without_assignments(failing: Program) -> Iterator[Program]:
     )
 
 
+def _looked_at_later(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("late looks"))
+
+
 _SYNC = (
     Check(
         clause="SNP-1",
@@ -166,6 +171,7 @@ _SYNC = (
         cases=_edited_lists,
         controls=without_edits,
     ),
+    Check(clause="SNP-1", name="read returns what is there when it is read", cases=_looked_at_later, baseline=False),
     Check(
         clause="SNP-2",
         name="read returns messages of the caller's own",

@@ -1,0 +1,77 @@
+"""Looks at what was read only after something else has been done to the session (SNP-1)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+
+from chathistory.conformance.trials._finding import Finding
+
+_CHANGES = ("an add", "an add through another handle", "a clear", "an assignment")
+
+
+def looked_at_later(backend: Any, *, mode: str, **_: int) -> Finding:
+    """Whether a list that nobody has looked at yet shows what is done to the session after it was read.
+
+    It is compared with an earlier read of the same messages that was looked at at once, so that what a history alters
+    or leaves out is no matter here; nor are calls that raise.
+    """
+    changes = _CHANGES[:-1] if mode == "async" else _CHANGES  # an assignment has no async form
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        call = _by_async_calls(loop) if mode == "async" else _by_sync_calls
+        for number, change in enumerate(changes, start=1):
+            problem = None
+            with contextlib.suppress(Exception):  # what is raised is for other checks
+                problem = _problem(backend.get_session_history, call, change)
+            if problem:
+                return Finding(problem, 6 * number)
+    return Finding(None, 6 * len(changes))
+
+
+def _problem(open_history: Callable[[str], Any], call: Callable[..., Any], change: str) -> str | None:
+    session = uuid.uuid4().hex
+    history, other = open_history(session), open_history(session)
+    call(history, "add", "m1", "m2", "m3")
+    seen = _contents(call(history, "read"))
+    held = call(history, "read")
+    if change == "an assignment":
+        history.messages = _batch("m4")
+    elif change == "a clear":
+        call(history, "clear")
+    else:
+        call(history if change == "an add" else other, "add", "m4", "m5")
+    what = f"a list that was read before {change}, and looked at after it,"
+    try:
+        shown = _contents(held)
+    except Exception as error:  # noqa: BLE001 -- whatever it is
+        return f"{what} raised {type(error).__name__}: {error}"
+    call(other, "clear")
+    return None if shown == seen else f"{what} showed {shown} in place of {seen}"
+
+
+def _by_sync_calls(history: Any, call: str, *contents: str) -> Any:
+    if call == "read":
+        return history.messages
+    return history.clear() if call == "clear" else history.add_messages(_batch(*contents))
+
+
+def _by_async_calls(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+    async def awaited(history: Any, call: str, *contents: str) -> Any:
+        if call == "read":
+            return await history.aget_messages()
+        return await (history.aclear() if call == "clear" else history.aadd_messages(_batch(*contents)))
+
+    return lambda *arguments: loop.run_until_complete(awaited(*arguments))
+
+
+def _batch(*contents: str) -> list[HumanMessage]:
+    return [HumanMessage(content=content) for content in contents]
+
+
+def _contents(messages: Any) -> list[str]:
+    return [str(message.content) for message in messages]
