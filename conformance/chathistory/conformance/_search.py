@@ -26,6 +26,7 @@ from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance._tally import Tally
 from chathistory.conformance._trials import TRIALS
 from chathistory.conformance.checks import Check, checks_of
+from chathistory.conformance.checks._check import Probe
 
 CLAUSE_OF_THE_DEAD = "ERR-3"
 """The clause of a backend that answers nobody any more after something has raised."""
@@ -38,7 +39,7 @@ _SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400
 """Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
 
-_FEW_CALLS, _FEW_MESSAGES = 48, 300
+_FEW_CALLS, _FEW_MESSAGES = 70, 300
 """What a program may have that is tried at a glance."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
@@ -73,9 +74,7 @@ def search_with(
         known: the programs that earlier runs have found; told what this one finds.
     """
     if check.probe is not None:
-        shown, outcome = check.probe(subject.backend, configuration.timeout)
-        tally.count(shown, outcome)
-        return Violation(check, shown, outcome.divergence) if outcome.divergence else None
+        return _measured(check.probe, subject, check, configuration, tally)
     search = _Search(subject, check, configuration, tally)
     if check.at_first_use:
         return search.judge_first_use()
@@ -91,7 +90,17 @@ def search_with(
 
 def glance_with(subject: Subject, check: Check, configuration: Configuration, tally: Tally) -> Violation | None:
     """The violation that a check sees at a first glance, by a small program; None if it takes a longer look."""
+    if check.probe is not None:
+        return _measured(check.probe, subject, check, configuration, tally)
     return _Search(subject, check, configuration, tally).glance()
+
+
+def _measured(
+    probe: Probe, subject: Subject, check: Check, configuration: Configuration, tally: Tally
+) -> Violation | None:
+    shown, outcome = probe(subject.backend, configuration.timeout)
+    tally.count(shown, outcome)
+    return Violation(check, shown, outcome.divergence) if outcome.divergence else None
 
 
 def depends_on_chance(recorded: Program) -> bool:
@@ -182,9 +191,10 @@ class _Search(Experiment):
 
     def glance(self) -> Violation | None:
         """The violation that a few of the shortest certain programs show, if they do."""
-        if self.check.probe is not None or self.check.at_first_use:
+        if self.check.at_first_use or not self.check.at_a_glance:
             return None
-        short = [case for case in self._cases() if _is_short(case, self.subject.backend)]
+        cases = (*self._cases(), *self.check.fitted(self.subject.backend))
+        short = [case for case in cases if _is_short(case, self.subject.backend)]
         deadline = time.monotonic() + _SECONDS_OF_A_GLANCE
         for case in _evenly(short, self.check.at_a_glance):
             program = self.prepared(case)

@@ -18,6 +18,7 @@ from chathistory.conformance._program import Add, Assign, Mode, Open, Program, R
 from chathistory.conformance._report import Effort
 
 RunProgram: TypeAlias = Callable[[Backend, Program, Lens, float, bool], Outcome]
+Probe: TypeAlias = Callable[[Backend, float], tuple[Program, Outcome]]
 
 
 def run_plainly(backend: Backend, program: Program, lens: Lens, timeout: float, baseline: bool) -> Outcome:
@@ -69,7 +70,7 @@ class Check:
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
         at_a_glance: how many of its shortest cases are tried before anything else by a run that stops at the first
-            violation: more where each is about something else.
+            violation: more where each is about something else, none where they take long.
     """
 
     clause: str
@@ -88,7 +89,7 @@ class Check:
     in_resolution: bool = False
     at_first_use: bool = False
     run: RunProgram = run_plainly
-    probe: Callable[[Backend, float], tuple[Program, Outcome]] | None = None
+    probe: Probe | None = None
     at_a_glance: int = 6
 
 

@@ -232,6 +232,7 @@ _SYNC = (
         draws=_bounded_programs(),
         needs=_needs_bound,
         controls=without_bounds,
+        at_a_glance=60,
     ),
     Check(
         clause="EXP-1",
@@ -241,6 +242,7 @@ _SYNC = (
         needs=_needs_ttl,
         controls=without_bounds,
         in_resolution=True,
+        at_a_glance=14,
     ),
     Check(
         clause="EXP-2",

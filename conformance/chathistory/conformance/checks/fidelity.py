@@ -382,6 +382,7 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_number,
         draws=_drawn(messages().map(lambda message: _with_plain_values(message, (str,)))),
+        at_a_glance=25,
     ),
     Check(
         clause="VAL-5",
@@ -409,6 +410,7 @@ CHECKS = (
         controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_lookalikes,
+        at_a_glance=14,
     ),
     Check(
         clause="VAL-8",

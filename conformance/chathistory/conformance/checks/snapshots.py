@@ -185,6 +185,7 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_edited_arguments,
         controls=without_edits,
+        at_a_glance=34,
     ),
     Check(
         clause="SNP-4",
