@@ -57,6 +57,8 @@ USAGE_METADATA: tuple[dict[str, Any], ...] = (
         "output_token_details": {"audio": 10, "reasoning": 200},
     },
     {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, "output_token_details": {"flex_reasoning": 1}},
+    # As providers count that have tokens of a third kind.
+    {"input_tokens": 5, "output_tokens": 6, "total_tokens": 20},
 )
 _RAW_TOOL_CALLS = [
     {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"z": 1, "a": [2.0]}'}},
@@ -81,10 +83,13 @@ def build(cls: type[BaseMessage], **fields: Any) -> BaseMessage:
 def optional_fields(cls: type[BaseMessage]) -> dict[str, tuple[Any, ...]]:
     """Ready values for every field a message of this class may have, beside its content."""
     fields: dict[str, tuple[Any, ...]] = {
-        "id": ("message-1", ""),
+        "id": ("Message_1", ""),
         "name": ("Ann", ""),
         "additional_kwargs": ({"a": [1, 1.0, {"b": None}]}, {"refusal": None, "z": 1, "a": 2}),
-        "response_metadata": ({"model_name": "m-1", "logprobs": [-0.5]}, {"finish_reason": "stop"}),
+        "response_metadata": (
+            {"model_name": "m-1", "logprobs": [-0.5], "token_usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+            {"finish_reason": "stop"},
+        ),
         "note": ("an extra field", {"z": [1.0], "a": None}),
     }
     if cls in AI_CLASSES:
@@ -97,11 +102,11 @@ def optional_fields(cls: type[BaseMessage]) -> dict[str, tuple[Any, ...]]:
         if "chunk_position" in cls.model_fields:
             fields["chunk_position"] = ("last",)
     if cls in TOOL_CLASSES:
-        fields["tool_call_id"] = ("call_9", "")
+        fields["tool_call_id"] = ("Call_9", "")
         fields["artifact"] = ({"rows": [1, 2.0]}, [], "text", 0, False)
         fields["status"] = ("error", "success")
     if issubclass(cls, ChatMessage):
-        fields["role"] = ("judge", "")
+        fields["role"] = ("Judge", "")
     return fields
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from langchain_core.messages import HumanMessage
 from langchain_core.messages.base import TextAccessor
@@ -65,6 +67,7 @@ _WHITE_SPACE = (
     Text("leading spaces", "  a"),
     Text("leading newline", "\na"),
     Text("trailing newline", "a\n"),
+    Text("blank lines around", "\n\na\n\n\n"),
     Text("CRLF", "a\r\nb\r\n"),
     Text("lone CR", "a\rb"),
     Text("tab", "\ta\tb\t"),
@@ -103,6 +106,7 @@ _UNICODE = (
     Text("last code point", "\U0010ffff"),
     Text("lone high surrogate", "a\ud83d", LONE_SURROGATE),
     Text("lone low surrogate", "\ude00b", LONE_SURROGATE),
+    Text("surrogates that escape bytes", "\udcc3\udca9", LONE_SURROGATE),
     Text("two adjacent surrogates", "a\ud83d\ude00b", LONE_SURROGATE),
 )
 
@@ -150,6 +154,7 @@ LOOKALIKES: tuple[Text, ...] = (
     Text("date", "2024-02-29"),
     Text("time in UTC", "2024-02-29T12:30:00Z"),
     Text("time with fraction and offset", "2024-02-29T12:30:00.120+01:00"),
+    Text("time with nanoseconds", "2024-02-29T12:30:00.123456789Z"),
     Text("time of day", "12:30:45"),
     Text("YAML no", "no"),
     Text("YAML yes", "Yes"),
@@ -267,6 +272,7 @@ CONTAINERS: tuple[Value, ...] = (
     Value("keys with operators", {"$ref": "#/a", "$set": {"$oid": "x"}, "a[0]": 1, "#n": ":v", "%s": "?"}),
     Value("keys in NFC and NFD", {"\u00e9": 1, "e\u0301": 2, "\u00c9": 3}),
     Value("keys of Python and JavaScript", {"__class__": "x", "__proto__": {"a": 1}, "constructor": 1}),
+    Value("keys of 300 characters", {filled(300): 1, filled(300, "?"): 2}),
     Value("key with a NUL", {"a\x00b": 1}, NUL),
     Value("key with a lone surrogate", {"a\ud83d": 1}, LONE_SURROGATE),
     Value("fields of a message", {"type": "human", "data": {"content": "x"}, "content": 1, "id": 2}),
@@ -281,6 +287,7 @@ KEY_ORDERS: tuple[Value, ...] = (
     Value("key order by length", {"ccc": 1, "bb": 2, "a": 3}),
     Value("key order nested", {"z": {"y": 1, "b": 2}, "a": [{"d": 1, "c": {"q": 1, "p": 2}}]}),
     Value("key order of integers", {"10": "a", "9": "b", "-1": "c", "2": "d"}),
+    Value("key order of a hundred", {f"k{37 * number % 101}": number for number in range(100)}),
 )
 """Dicts whose keys stand in none of the usual orders (VAL-8)."""
 
@@ -309,6 +316,9 @@ UNSTORABLE: tuple[Value, ...] = tuple(
         ("key that is a tuple", {(1, 2): "a", "b": 1}),
         ("key that is bytes", {b"a": 1}),
         ("member of an enumeration", uuid.SafeUUID.safe),
+        ("path", PurePosixPath("a/b")),
+        ("range", range(3)),
+        ("deque", deque([1, "a"])),
         ("colliding keys 1", {1: "a", "1": "b"}),
         ("colliding keys True", {True: "a", "True": "b"}),
         ("colliding keys true", {True: "a", "true": "b"}),
@@ -328,6 +338,7 @@ UNUSUAL: tuple[Value, ...] = tuple(
         ("subclass of dict", OrderedDict({"b": 1, "a": OrderedDict({"d": 2})})),
         ("tuple", (1, "a")),
         ("empty tuple", ()),
+        ("named tuple", urlsplit("https://x.test/a?b#c")),
         ("tuple in a list", [(1, 2)]),
         ("tuple in a dict", {"a": {"b": ("c",)}}),
         ("int keys", {1: "a", 2: "b"}),
@@ -353,6 +364,7 @@ CONTENTS: tuple[Value, ...] = (
         "image_url block",
         [{"type": "image_url", "image_url": {"url": "https://x.test/a.png", "detail": "low"}}],
     ),
+    Value("image_url block with a text", [{"type": "image_url", "image_url": "https://x.test/a.png"}]),
     Value("base64 image block", [{"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}]),
     Value("audio block", [{"type": "audio", "base64": "UklGRg==", "mime_type": "audio/wav"}]),
     Value(

@@ -15,14 +15,16 @@ import math
 import re
 import types
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from urllib.parse import SplitResult
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.base import TextAccessor
@@ -261,6 +263,10 @@ _WRITERS: Mapping[type, tuple[str, Callable[[Any, str], Any]]] = {
         "$ordered",
         lambda value, place: [[_to_json(item, place) for item in pair] for pair in value.items()],
     ),
+    deque: ("$deque", lambda value, place: _to_json(list(value), place)),
+    range: ("$range", lambda value, _: [value.start, value.stop, value.step]),
+    PurePosixPath: ("$path", lambda value, _: str(value)),
+    SplitResult: ("$url", lambda value, _: list(value)),
     HTTPStatus: ("$status", lambda value, _: int(value)),
     uuid.SafeUUID: ("$safety", lambda value, _: value.name),
     types.SimpleNamespace: ("$namespace", lambda value, place: _dict_to_json(vars(value), place)),
@@ -398,6 +404,13 @@ def _complex(data: Any, place: str) -> complex:
     return complex(real, imaginary)
 
 
+def _integers(data: Any, place: str) -> list[int]:
+    numbers = _list(data, place)
+    if not all(type(number) is int for number in numbers):
+        raise UsageError(f"{place}: a range is made of whole numbers")
+    return numbers
+
+
 def _namespace(data: Any, place: str) -> types.SimpleNamespace:
     namespace = types.SimpleNamespace()
     vars(namespace).update(_value(data, place))
@@ -443,6 +456,10 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "$uuid": lambda data, place: uuid.UUID(_text(data, place)),
     "$text": lambda data, place: TextAccessor(_text(data, place)),
     "$ordered": lambda data, place: OrderedDict(_values(data, place)),
+    "$deque": lambda data, place: deque(_values(data, place)),
+    "$range": lambda data, place: range(*_integers(data, place)),
+    "$path": lambda data, place: PurePosixPath(_text(data, place)),
+    "$url": lambda data, place: SplitResult(*(_text(part, place) for part in _list(data, place))),
     "$status": lambda data, _: HTTPStatus(data),
     "$safety": lambda data, place: uuid.SafeUUID[_text(data, place)],
     "$namespace": _namespace,

@@ -10,12 +10,14 @@ import datetime
 import keyword
 import types
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import SplitResult
 
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.messages.base import TextAccessor
@@ -35,8 +37,10 @@ _MODULE_OF_NAME: Mapping[str, str] = {
     "Literal": "typing",
     "HTTPStatus": "http",
     "OrderedDict": "collections",
+    "PurePosixPath": "pathlib",
     "SafeUUID": "uuid",
     "SimpleNamespace": "types",
+    "SplitResult": "urllib.parse",
     "UUID": "uuid",
     "TextAccessor": "langchain_core.messages.base",
     "deque": "collections",
@@ -124,6 +128,9 @@ class Renderer:
         if kind is OrderedDict:
             self.names.add("OrderedDict")
             return called("OrderedDict", self._dict(value))
+        if kind is deque:
+            self.names.add("deque")
+            return called("deque", self._container(list(value)))
         if kind is types.SimpleNamespace:
             self.names.add("SimpleNamespace")
             return self._call("SimpleNamespace", [], vars(value))
@@ -268,6 +275,9 @@ _SCALARS: Mapping[type, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     object: ((), lambda _: "object()"),
     Decimal: (("Decimal",), lambda value: f'Decimal("{value}")'),
     uuid.UUID: (("UUID",), lambda value: f'UUID("{value}")'),
+    range: ((), repr),
+    PurePosixPath: (("PurePosixPath",), lambda value: f"PurePosixPath({text_source(str(value))})"),
+    SplitResult: (("SplitResult",), lambda value: f"SplitResult({', '.join(map(text_source, value))})"),
     HTTPStatus: (("HTTPStatus",), lambda value: f"HTTPStatus({int(value)})"),
     uuid.SafeUUID: (("SafeUUID",), lambda value: f"SafeUUID.{value.name}"),
     TextAccessor: (("TextAccessor",), lambda value: f"TextAccessor({text_source(str.__str__(value))})"),

@@ -49,7 +49,7 @@ _COLUMNS = ("type", "content", "id", "name", "role", "data", "kwargs", "session_
 _EXTRA_COLUMNS = (
     *("created_at", "updated_at", "timestamp", "time", "date", "ttl", "expires_at", "version", "seq", "index"),
     *("position", "role", "session_id", "conversation_id", "thread_id", "user_id", "metadata", "data", "kwargs"),
-    *("message", "message_id", "key", "value", "pk", "sk"),
+    *("message", "message_id", "key", "value", "pk", "sk", "_note"),
 )
 
 _FILLED = {"key": "value"}
@@ -122,6 +122,10 @@ def _every_content(_effort: Effort) -> Iterator[Program]:
     yield _kept(HumanMessage(content=value) for value in values)
     yield _kept(AIMessage(content=value) for value in values)
     yield _kept(ToolMessage(content=value, tool_call_id="1") for value in values)
+    # As Anthropic's answers have them: a call stands in the content, too.
+    use = {"type": "tool_use", "id": "call_1", "name": "f", "input": {"at": "home"}}
+    call = {"name": "f", "args": {"at": "home"}, "id": "call_1", "type": "tool_call"}
+    yield _kept([AIMessage(content=["m1", use], tool_calls=[call]), AIMessage(content=[use], tool_calls=[call])])
     yield _kept([build(cls, content="") for cls in CONTENT_CLASSES])
     yield program(
         opened(A),
@@ -242,7 +246,9 @@ def _block_contents() -> Iterator[BaseMessage]:
 def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
     yield _kept(HumanMessage(content=text) for text in texts)
     yield _kept(HumanMessage(content=[text, {"type": "text", "text": text}]) for text in texts)
-    yield _kept(AIMessage(content="m1", id=f"id {text}", name=text) for text in texts)
+    yield _kept(AIMessage(content="m1", id=text, name=text) for text in texts)
+    yield _kept(ToolMessage(content="m1", tool_call_id=text) for text in texts)
+    yield _kept(ChatMessage(content="m1", role=text) for text in texts)
     yield _kept(_OBJECTS["additional_kwargs"]({"value": text, text: text, "list": [text]}) for text in texts)
     yield _kept(_PLACES["tool call"](text) for text in texts)
     yield _kept(_PLACES["artifact"](text) for text in texts)
