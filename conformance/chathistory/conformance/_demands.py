@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._backend import Limits
 from chathistory.conformance._hardness import SIZE, hard_reasons, size_of
-from chathistory.conformance._program import Add, Assign
+from chathistory.conformance._program import FAILING, Add, Assign
 from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.reference import Messages
 
@@ -91,7 +91,7 @@ def meant_by(step: Add | Assign) -> Messages:
 
 def _demand_of_messages(step: Add | Assign) -> Demand:
     """What the messages of a write demand of a store that declares no limits."""
-    if isinstance(step, Add) and step.container in ("bare", "failing generator") and step.call == "add_messages":
+    if isinstance(step, Add) and step.container in {"bare", *FAILING} and step.call == "add_messages":
         return _MUST_REFUSE
     if any(not isinstance(message, BaseMessage) for message in step.messages):
         return _MUST_REFUSE

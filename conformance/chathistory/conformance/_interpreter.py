@@ -70,7 +70,7 @@ class Observation:
         began: when it began, in seconds of the monotonic clock.
         value: what it returned, if it reads.
         error: what it raised.
-        argument: what was handed to an add, as it is after the call.
+        argument: what was handed to an add or assigned, as it is after the call.
         changed_result: the index of an earlier read whose list has changed in the caller's hands, if any.
     """
 
@@ -150,7 +150,7 @@ class Execution:
         try:
             messages = _fresh(step.messages) if isinstance(step, Add | Assign | Cancel) else []
             self._written += math.inf if isinstance(step, AddBack | Cancel | Turn | Together | Trial) else len(messages)
-            if isinstance(step, Add):
+            if isinstance(step, Add | Assign):
                 argument = self._arguments[step.handle] = messages
             with time_limit(self._limit(step, messages)):
                 value = self._perform(step, messages)
@@ -212,11 +212,11 @@ class Execution:
                 self._edit(step)
             case Cancel():
                 beside = _fresh(step.beside)
-                self._loop.run(_cancelled(self._handles[step.handle], messages, step.turns, beside))
+                return self._loop.run(_cancelled(self._handles[step.handle], messages, step, beside))
             case Wait():
                 self._wait(step.seconds)
             case NewLoop():
-                self._loop.renew()
+                self._loop.replace()
             case Turn():
                 return self._turn(step)
             case Together():
@@ -384,32 +384,37 @@ def _contain(messages: list[Any], container: str) -> Any:
         case "generator":
             return iter(messages)
         case "failing generator":
-            return _failing(messages)
+            return _failing(messages, ValueError)
+        case "broken generator":
+            return _failing(messages, OSError)
         case "bare":
             return messages[0]
     return messages
 
 
-def _failing(messages: list[Any]) -> Iterator[Any]:
+def _failing(messages: list[Any], kind: type[Exception]) -> Iterator[Any]:
     yield from messages
-    raise ValueError("the caller's iterable failed")
+    raise kind("the caller's iterable failed")
 
 
 async def _awaited(call: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     return await call(*args)
 
 
-async def _cancelled(history: History, messages: list[Any], turns: int, beside: list[Any]) -> None:
-    """Begin an async call, let the loop turn so many times, cancel it, and wait for its end."""
+async def _cancelled(history: History, messages: list[Any], step: Cancel, beside: list[Any]) -> bool:
+    """Begin an async call, cancel it when the step says, and wait for its end: whether it returned nevertheless."""
     other = asyncio.ensure_future(history.aadd_messages(beside)) if beside else None
     task = asyncio.ensure_future(history.aadd_messages(messages) if messages else history.aclear())
-    for _ in range(turns):
+    for _ in range(step.turns):
         await asyncio.sleep(0)
+    if step.seconds:
+        await asyncio.sleep(step.seconds)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
     if other is not None:
         await other
+    return not task.cancelled()
 
 
 def _edit_deep(value: Any) -> None:

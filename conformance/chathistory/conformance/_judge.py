@@ -192,22 +192,30 @@ class _Judge:
         session = self._session(observation)
         demand = demand_of_write(step, self._limits)
         if observation.outcome == "raised":
-            return self._errors.judge_write(observation, session, demand)
+            changed = self._changed_argument(observation, step)
+            return changed or self._errors.judge_write(observation, session, demand)
         if self._twin.raised(observation):
             return self._twin.unlike(observation)
         if demand.kind == "refuse":
             if self.lens.refusal:
                 return accepted(observation)
             raise StopJudging
-        if self.lens.arguments and isinstance(step, Add):
-            self.record.judged += 1
-            if not all_equal("full", step.messages, observation.argument or []):
-                return changed_argument(observation, step)
+        if changed := self._changed_argument(observation, step):
+            return changed
         self.record.judged += bool(self.record.loops)
         if remark := remark_on_limits(self._limits, session.id_demand, demand):
             self.record.remarks.add(remark)
         self._write(session, observation, step)
         return None
+
+    def _changed_argument(self, observation: Observation, step: Add | Assign) -> Divergence | None:
+        """An add leaves its argument as it was, whether it returns or raises (SNP-4)."""
+        if not self.lens.arguments or not isinstance(step, Add):
+            return None
+        self.record.judged += 1
+        if all_equal("full", step.messages, observation.argument or []):
+            return None
+        return changed_argument(observation, step)
 
     def _write(self, session: TrackedSession, observation: Observation, step: Add | Assign) -> None:
         """Let a write take effect that returned."""
@@ -274,7 +282,12 @@ class _Judge:
         session = self._session(observation)
         if observation.outcome == "raised":
             return self._errors.judge_other(observation, session, "the call ends, cancelled or not")
-        session.may_apply(self._adds(step.handle, step.messages) if step.messages else (ModelClear(""),))
+        effect = self._adds(step.handle, step.messages) if step.messages else (ModelClear(""),)
+        if observation.value and not step.beside:  # it returned, for all the cancelling: so it was carried out
+            for operation in effect:
+                session.apply(operation)
+        else:
+            session.may_apply(effect)
         session.added += step.messages
         for operation in self._adds(step.handle, step.beside):
             session.apply(operation)

@@ -41,7 +41,7 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
     Args:
         step: any step but Edit, Wait, NewLoop, Turn, Together and Trial.
         renderer: how values are shown.
-        argument: the name of the list that an add is given, if it has one.
+        argument: the name of the list that is added or assigned, if it has one.
     """
     if isinstance(step, Open):
         return _opening(step, renderer)
@@ -55,7 +55,7 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
         case Clear():
             return f"{history}.{a}clear()"
         case Assign():
-            return prefixed(f"{history}.messages = ", renderer.tree(list(step.messages)))
+            return prefixed(f"{history}.messages = ", argument or renderer.tree(list(step.messages)))
         case AddBack():
             return called(
                 f"{history}.{a}add_messages",
@@ -126,6 +126,8 @@ def _contained(step: Add, renderer: Renderer, argument: str | None) -> Tree:
     if step.container == "deque":
         renderer.names.add("deque")
     makers = {"tuple": "tuple", "deque": "deque", "generator": "iter", "failing generator": "failing"}
+    if step.container == "broken generator":
+        return called("failing", items, "OSError")
     return called(makers[step.container], items)
 
 
@@ -188,7 +190,8 @@ def _line(step: Step, renderer: Renderer) -> str:
             return flat(trial_call(step))
         case Cancel():
             turns = f"after={step.turns} turn{'' if step.turns == 1 else 's'}"
-            return flat(called("cancel", call_of(step, renderer), turns, *beside_of(step, renderer)))
+            seconds = [f"seconds={step.seconds!r}"] if step.seconds else []
+            return flat(called("cancel", call_of(step, renderer), turns, *seconds, *beside_of(step, renderer)))
     call = flat(call_of(step, renderer))
     return f"await {call}" if getattr(step, "mode", "sync") == "async" and not _has_no_async(step) else call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,6 +62,11 @@ class EventLoop:
         with contextlib.suppress(Exception):
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+    def replace(self) -> None:
+        """Close the present loop, and let go of it before the next is made: that may stand where this one stood."""
+        self.renew()
+        gc.collect()
 
     def abandon(self) -> None:
         """Forget a loop in which something hangs; closing it could hang as well."""

@@ -14,7 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal["sync", "async"]
 AddCall: TypeAlias = Literal["add_messages", "add_message", "add_user_message", "add_ai_message"]
-Container: TypeAlias = Literal["list", "tuple", "deque", "generator", "failing generator", "bare"]
+Container: TypeAlias = Literal["list", "tuple", "deque", "generator", "failing generator", "broken generator", "bare"]
+FAILING: frozenset[Container] = frozenset({"failing generator", "broken generator"})
+"""The containers that raise while they are read."""
 EditTarget: TypeAlias = Literal["argument", "result"]
 EditKind: TypeAlias = Literal["append", "pop", "reverse", "clear", "content", "nested", "field", "deep"]
 
@@ -40,7 +42,7 @@ class Add:
         call: the method. The ones for a single message get `messages[0]`.
         mode: the sync or the async form (`aadd_messages`; the others have none).
         container: what `add_messages` is handed: "generator" can be read once, "failing generator" raises
-            ValueError at its end, "bare" is `messages[0]` itself in place of a sequence.
+            ValueError at its end, "broken generator" OSError, "bare" is `messages[0]` itself in place of a sequence.
         text: `add_user_message` and `add_ai_message` get the content instead of the message.
     """
 
@@ -102,6 +104,8 @@ class Edit:
 class Cancel:
     """Start an async add (or clear, if there are no messages), let the loop turn `turns` times, cancel it.
 
+    With `seconds` it has so much time, too: a call that waits for a network is reached in its middle by that.
+
     If there are messages `beside` it, an add of them is started first, through the same handle, and is not
     cancelled; so the cancelled call may be waiting for whatever lock the first one holds.
     """
@@ -110,6 +114,7 @@ class Cancel:
     messages: tuple[Any, ...]
     turns: int
     beside: tuple[Any, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from chathistory.conformance._lines import (
 )
 from chathistory.conformance._literals import template_source
 from chathistory.conformance._program import (
+    FAILING,
     Add,
     AddBack,
     Assign,
@@ -185,7 +186,7 @@ class Body:
         """The list that an add is given, by a name, where it is changed or looked at later; room for a new handle."""
         if isinstance(step, Open) and any(_opens(earlier, step.handle) for earlier in self._steps[:index]):
             return [f"del h{step.handle}"]  # first, so that the next may stand where it stood
-        if not isinstance(step, Add):
+        if not isinstance(step, Add | Assign):
             return []
         is_last = index == self._last and self._expectation.kind == "unchanged-argument"
         if not is_last and not is_edited_later(self._steps, index, step.handle):
@@ -254,15 +255,16 @@ class Body:
         if isinstance(step, Together):
             self.needed.add("run_together")
             return together_call(step, self._renderer)
-        argument = getattr(step, "handle", None) in self._arguments and isinstance(step, Add)
+        argument = getattr(step, "handle", None) in self._arguments and isinstance(step, Add | Assign)
         call = call_of(step, self._renderer, f"added_by_h{step.handle}" if argument else None)  # type: ignore[union-attr]
-        if isinstance(step, Add) and step.container == "failing generator":
+        if isinstance(step, Add) and step.container in FAILING:
             self.needed.add("failing")
         if isinstance(step, Cancel):
             helper = "cancelled_beside" if step.beside else "cancelled"
             self.needed.add(helper)
             beside = beside_of(step, self._renderer)
-            return self._awaited(called(helper, call, f"turns={step.turns}", *beside))
+            seconds = [f"seconds={step.seconds!r}"] if step.seconds else []
+            return self._awaited(called(helper, call, f"turns={step.turns}", *beside, *seconds))
         if getattr(step, "mode", "sync") == "sync" or (isinstance(step, Add) and step.call != "add_messages"):
             return call
         if isinstance(step, AddBack):

@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from chathistory.conformance._hardness import MAX_TEXT_BYTES, hard_reasons
 from chathistory.conformance._program import (
+    FAILING,
     Add,
     AddBack,
     Assign,
@@ -60,9 +61,9 @@ def seconds_to_return(steps: Sequence[Step]) -> float:
 
 
 def is_edited_later(steps: Sequence[Step], index: int, handle: int) -> bool:
-    """Whether an edit changes what the add of this index was given."""
+    """Whether an edit changes what the add or the assignment of this index was given."""
     for step in steps[index + 1 :]:
-        if isinstance(step, Add) and step.handle == handle:
+        if isinstance(step, Add | Assign) and step.handle == handle:
             return False
         if isinstance(step, Edit) and step.handle == handle and step.target == "argument":
             return True
@@ -81,7 +82,7 @@ def may_be_refused(steps: Sequence[Step], step: Step) -> bool:
 
 def _has_hard_values(step: Add) -> bool:
     """Whether a store may refuse what is added, and may also store it."""
-    if step.container == "failing generator" or not all(isinstance(item, BaseMessage) for item in step.messages):
+    if step.container in FAILING or not all(isinstance(item, BaseMessage) for item in step.messages):
         return False
     size = sum(len(message.content) for message in step.messages if isinstance(message.content, str))
     return (

@@ -91,11 +91,13 @@ def settled(why):
     sys.exit(0)'''
 
 _CANCELLED = '''\
-async def cancelled(call, turns):
+async def cancelled(call, turns, seconds=0):
     """Begin an async call, let the event loop turn so many times, cancel it, and wait for its end."""
     task = asyncio.ensure_future(call)
     for _ in range(turns):
         await asyncio.sleep(0)
+    if seconds:
+        await asyncio.sleep(seconds)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task'''
@@ -158,10 +160,10 @@ def new_loop(loop):
     return asyncio.new_event_loop()'''
 
 _FAILING = '''\
-def failing(messages):
+def failing(messages, kind=ValueError):
     """An iterable that fails at its end."""
     yield from messages
-    raise ValueError("the caller's iterable failed")'''
+    raise kind("the caller's iterable failed")'''
 
 _GIVE_UP = '''\
 def give_up():

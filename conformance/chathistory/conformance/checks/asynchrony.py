@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -163,15 +163,35 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
             Add(1, numbered(1), mode="async"),
             fresh_read(2, mode="async"),
         )
-        clear = Cancel(1, (), turn)
+        yield _cancelled_clear(3, Cancel(1, (), turn))
+    # So long that a call which waits for its store several times has come past some of those waits.
+    for seconds in _MOMENTS[effort]:
+        yield _cancelled_clear(12, Cancel(1, (), 0, seconds=seconds))
         yield program(
             opened(A),
-            Add(1, numbered(3), mode="async"),
-            clear,
+            Add(1, numbered(1), mode="async"),
+            Cancel(1, numbered(12, first=11), 0, seconds=seconds),
             Read(1, "async"),
-            Add(1, numbered(1, first=4), mode="async"),
-            Read(1, "async"),
+            fresh_read(2, mode="async"),
         )
+
+
+_MOMENTS: Mapping[Effort, tuple[float, ...]] = {
+    "quick": (0.0003, 0.001, 0.003),
+    "full": (0.0001, 0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01),
+    "thorough": tuple(0.0003 * 1.1**step for step in range(40)),
+}
+
+
+def _cancelled_clear(count: int, clear: Cancel) -> Program:
+    return program(
+        opened(A),
+        Add(1, numbered(count), mode="async"),
+        clear,
+        Read(1, "async"),
+        Add(1, numbered(1, first=count + 1), mode="async"),
+        Read(1, "async"),
+    )
 
 
 def without_cancels(failing: Program) -> Iterator[Program]:
@@ -206,6 +226,9 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
         fresh_read(2, mode="async"),
     )
     yield program(opened(A), Read(1, "async"), NewLoop(), first, Clear(1, "async"), NewLoop(), second, Read(1, "async"))
+    # A later loop may stand where an earlier one stood.
+    many = [(Add(1, numbered(1, first=number), mode="async"), NewLoop()) for number in range(1, 9)]
+    yield program(opened(A), *many, Read(1, "async"))
     yield program(
         opened(A, A),
         first,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeGuard
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._odd_messages import OddMessage
 from chathistory.conformance._payloads import NOT_MESSAGES, NUMBERS, TEXTS, UNSTORABLE, filled
-from chathistory.conformance._program import Add, Assign, Clear, Program, Read, Step, program
+from chathistory.conformance._program import FAILING, Add, Assign, Clear, Program, Read, Step, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import (
     A,
@@ -57,6 +59,9 @@ def _recovered(_effort: Effort) -> Iterator[Program]:
     every: list[Step] = [step for bad in bad_adds(1) for step in (bad, Read(1))]
     yield program(opened(A), Add(1, numbered(1)), every, Add(1, numbered(1, first=2)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), Assign(1, (None,)), Add(1, numbered(1, first=3)), Read(1))
+    for container in sorted(FAILING):
+        failing = Add(1, numbered(1, first=11), container=container)
+        yield program(opened(A), Add(1, numbered(1)), failing, Add(1, numbered(1, first=2)), Read(1), fresh_read(2))
 
 
 def _recovered_async(_effort: Effort) -> Iterator[Program]:
@@ -70,16 +75,23 @@ def _recovered_async(_effort: Effort) -> Iterator[Program]:
 def without_bad_adds(failing: Program) -> Iterator[Program]:
     """The same program without what is refused."""
     bad = bad_adds(1)
-    refused = {id(step) for step in failing.steps if isinstance(step, Add | Assign) and _is_bad(step, bad)}
+    refused = {
+        id(step)
+        for step in failing.steps
+        if isinstance(step, Add | Assign) and (_is_bad(step, bad) or _is_failing(step))
+    }
     yield Program(tuple(step for step in failing.steps if id(step) not in refused))
-    yield from with_plain_messages(failing)
+    steps = (replace(step, container="list") if _is_failing(step) else step for step in failing.steps)
+    yield from with_plain_messages(Program(tuple(steps)))
 
 
 def with_nothing_afterwards(failing: Program) -> Iterator[Program]:
     """The same program without what is written after the first refusal: what has changed by then is ATM-1's."""
     bad = bad_adds(1)
     refused = [
-        place for place, step in enumerate(failing.steps) if isinstance(step, Add | Assign) and _is_bad(step, bad)
+        place
+        for place, step in enumerate(failing.steps)
+        if isinstance(step, Add | Assign) and (_is_bad(step, bad) or _is_failing(step))
     ]
     first = refused[0] if refused else len(failing.steps)
     yield Program(
@@ -137,11 +149,13 @@ def _torn(effort: Effort) -> Iterator[Program]:
         yield program(opened(A), refused, Read(1), Add(1, numbered(1)), Read(1))
         assigned = Assign(1, (*numbered(2, first=11), bad))
         yield program(opened(A), Add(1, numbered(2)), Read(1), assigned, Read(1), fresh_read(2))
-    failing = Add(1, numbered(3, first=11), container="failing generator")
-    yield program(opened(A), Add(1, numbered(2)), Read(1), failing, Read(1), fresh_read(2))
+    for container in sorted(FAILING):
+        failing = Add(1, numbered(3, first=11), container=container)
+        yield program(opened(A), Add(1, numbered(2)), Read(1), failing, Read(1), fresh_read(2))
     sizes = (130,) if effort == "quick" else (130, 1_100)
     for size in sizes:
-        yield program(opened(A), Add(1, numbered(2)), Add(1, (*numbered(size, first=11), None)), Read(1))
+        for bad in itertools.islice(_bad_items(), 3):
+            yield program(opened(A), Add(1, numbered(2)), Add(1, (*numbered(size, first=11), bad)), Read(1))
 
 
 def _torn_async(_effort: Effort) -> Iterator[Program]:
@@ -168,8 +182,8 @@ def without_bad_items(failing: Program) -> Iterator[Program]:
     )
 
 
-def _is_failing(step: Add | Assign) -> bool:
-    return isinstance(step, Add) and step.container == "failing generator"
+def _is_failing(step: Step) -> TypeGuard[Add]:
+    return isinstance(step, Add) and step.container in FAILING
 
 
 def with_good_items(failing: Program) -> Iterator[Program]:

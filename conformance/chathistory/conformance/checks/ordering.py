@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance._corpus import build
 from chathistory.conformance._lens import Lens
@@ -63,6 +64,13 @@ def _repeated(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, shared), Read(1))
     yield program(opened(A), singly(1, shared), Read(1))
     yield program(opened(A), Add(1, (same, AIMessage(content="m2"), same)), Read(1), Add(1, (same,)), Read(1))
+    # A question that is asked again gets another answer, and a call may have two results.
+    asked, answered = (same, AIMessage(content="m2")), (same, AIMessage(content="m3"))
+    yield program(opened(A), Add(1, asked), Add(1, answered), Read(1))
+    yield program(opened(A), singly(1, asked), Add(1, answered), Add(1, answered), Read(1))
+    results = tuple(ToolMessage(content=f"m{number}", tool_call_id="call-1") for number in (1, 2))
+    yield program(opened(A), Add(1, asked), singly(1, results), Read(1))
+    yield program(opened(A), Add(1, results), Read(1))
     with_id = HumanMessage(content="m1", id="id-1")
     yield program(opened(A), singly(1, (with_id, with_id)), Read(1))
 
@@ -144,6 +152,13 @@ def _convenience_calls(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, (ai,), call="add_ai_message", text=True), Read(1))
     for call in ("add_message", "add_user_message"):
         yield program(opened(A), [Add(1, (HumanMessage(content=f"m{n}"),), call=call) for n in (1, 2)], Read(1))
+    # After a read, of which a handle may remember something.
+    for single in (
+        Add(1, (human,), call="add_message"),
+        Add(1, (human,), call="add_user_message"),
+        Add(1, (ai,), call="add_ai_message"),
+    ):
+        yield program(opened(A), Add(1, numbered(2, first=3)), Read(1), single, Read(1), fresh_read(2))
     yield program(opened(A), [Add(1, (AIMessage(content=f"m{n}"),), call="add_ai_message") for n in (1, 2)], Read(1))
     yield program(
         opened(A),
@@ -179,6 +194,7 @@ def _as_batches(failing: Program) -> Iterator[Program]:
 
 
 _THRESHOLDS = (64, 128, 256, 500, 1_000, 2_000)
+_PAGES = (10, 20, 25, 50, 100, 128, 200, 250, 256, 500, 512, 1_000)
 _SHORT = 6
 
 
@@ -194,9 +210,18 @@ def _grown(batch: int) -> Program:
     return program(opened(A), steps, fresh_read(2))
 
 
+def _filling_pages() -> Program:
+    """A history read when its last page is just full, whatever the size of the pages."""
+    steps: list[Add | Read] = []
+    for before, length in itertools.pairwise((0, *_PAGES)):
+        steps += [Add(1, numbered(length - before, first=before + 1)), Read(1)]
+    return program(opened(A), steps)
+
+
 def _lengths(effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2_101)), Read(1), Add(1, numbered(2, first=2_102)), Read(1))
     yield _grown(25 if effort == "quick" else 7)
+    yield _filling_pages()
     for count in (26, 65, 101, 129, 257, 1_001):
         yield program(opened(A), Add(1, numbered(count)), Read(1))
     yield program(opened(A), singly(1, numbered(101)), Read(1))
