@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
@@ -16,9 +17,11 @@ from chathistory.reference import Messages
 
 _BEYOND = "beyond the declared limit"
 
-# A batch may be refused for its size where none of its messages may.
+# A batch may be refused for its size where none of its messages may, and an add to a history that is long (ORD-7).
 _MOST_CHARACTERS = 2**18
-_MOST_MESSAGES = 500
+_MOST_MESSAGES = 100
+_LONG_HISTORY = 250
+_PLAIN_PARTITION = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,17 @@ _MUST_REFUSE = Demand("refuse")
 _BEYOND_THE_LIMIT = Demand("store or refuse", frozenset({_BEYOND}))
 
 
-def demand_of_write(step: Add | Assign, limits: Limits | None) -> Demand:
+def demand_of_write(step: Add | Assign, limits: Limits | None, before: Sequence[Any] = ()) -> Demand:
     """What the messages of a write demand.
 
     Args:
         step: the write.
+        before: what was added to the session before.
         limits: what the backend declares, where that decides what must be stored.
     """
     demand = _demand_of_messages(step)
+    if demand.kind == "store" and _is_long([*before, *step.messages]):
+        demand = Demand("store or refuse", frozenset({SIZE}))
     limit = limits.message_bytes if limits else None
     if limit is None or demand.kind == "refuse":
         return demand
@@ -69,7 +75,7 @@ def demand_of_ids(session_id: str, partition: str | None, limits: Limits | None)
     """
     if limits and limits.session_id_bytes is not None:
         return _BEYOND_THE_LIMIT if size_of(session_id) > limits.session_id_bytes else MUST_STORE
-    is_hard = is_hard_session_id(session_id) or (partition is not None and is_hard_session_id(partition))
+    is_hard = is_hard_session_id(session_id) or (partition is not None and not _PLAIN_PARTITION.fullmatch(partition))
     return Demand("store or refuse" if is_hard else "store")
 
 
@@ -103,12 +109,18 @@ def _demand_of_messages(step: Add | Assign) -> Demand:
     return Demand("store or refuse" if reasons else "store", reasons)
 
 
+def _is_long(history: Sequence[Any]) -> bool:
+    """Whether a history is so long that an add to it may be refused."""
+    return len(history) > _LONG_HISTORY or sum(map(_characters_of, history)) > _MOST_CHARACTERS
+
+
 def _is_large(messages: Sequence[BaseMessage]) -> bool:
     return sum(_characters_of(message) for message in messages) > _MOST_CHARACTERS or len(messages) > _MOST_MESSAGES
 
 
-def _characters_of(message: BaseMessage) -> int:
-    return len(message.content) if isinstance(message.content, str) else 0
+def _characters_of(message: Any) -> int:
+    content = getattr(message, "content", None)
+    return len(content) if isinstance(content, str) else 0
 
 
 def _bytes_of(message: BaseMessage) -> int:

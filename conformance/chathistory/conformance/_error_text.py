@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
 
@@ -21,13 +21,13 @@ _RAW_LOOP_ERRORS = (
 
 def shown_error(error: BaseException | None) -> str:
     """An error as its type and message, cut where it gets long."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {_said(error)}"
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
 def logged_text(error: BaseException | None) -> str:
-    """All that a log shows of an error and of those that led to it."""
-    return " ".join(f"{each} {each!r}" for each in _chain(error))
+    """All that a log shows of an error and of those that led to it, with their notes."""
+    return " ".join(" ".join((_said(each), _said(each, repr), *_notes(each))) for each in _chain(error))
 
 
 def carries_credentials(text: str, secrets: Iterable[str]) -> bool:
@@ -37,19 +37,39 @@ def carries_credentials(text: str, secrets: Iterable[str]) -> bool:
 
 def is_refusal_of_loop(error: BaseException) -> bool:
     """Whether an error says on purpose that a handle belongs to another event loop."""
-    return "loop" in str(error).lower() and not _was_raised_by_asyncio(error)
+    return "loop" in _said(error).lower() and not _was_raised_by_asyncio(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that led to it, as a log shows them."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    """An error, and those that led to it or that it groups, each once, as a log shows them."""
+    seen: set[int] = set()
+    pending = [error]
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        pending += getattr(each, "exceptions", ())
+        pending.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
+
+
+def _said(error: BaseException | None, by: Callable[[object], str] = str) -> str:
+    """What an error says; its type, if it can't be asked."""
+    try:
+        return by(error)
+    except Exception:  # noqa: BLE001 -- an error of a backend's own class may raise anything
+        return type(error).__name__
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    """What was added to an error (PEP 678), as far as it is text."""
+    return (note for note in getattr(error, "__notes__", None) or () if isinstance(note, str))
 
 
 def _was_raised_by_asyncio(error: BaseException) -> bool:
     """Whether asyncio stumbled, and nobody refused on purpose."""
-    if any(phrase in str(error) for phrase in _RAW_LOOP_ERRORS):
+    if any(phrase in _said(error) for phrase in _RAW_LOOP_ERRORS):
         return True
     traceback = error.__traceback__
     filename = ""

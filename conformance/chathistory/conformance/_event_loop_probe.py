@@ -58,7 +58,9 @@ def measure(backend: Backend, *, timeout: float) -> list[Stall]:
     probe = _Probe(backend, loop)
     try:
         with time_limit(timeout * 8):
-            return [probe.first_call(), *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop)]
+            probe.warm()
+            first = probe.first_call(probe.unused(_REPETITIONS))
+            return [first, *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop)]
     except OperationHungError:
         loop.abandon()
         raise
@@ -73,8 +75,14 @@ def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
             return []
         probe = _Probe(slower, loop)
         ours, theirs = probe.warm(), probe.warm()  # before it is slow: to warm up is no part of the measurement
+        fresh = probe.unused(2)
         with slower.slow(_SLOWED_BY):
-            stalls = [*probe.calls(ours, 2), probe.read_beside_an_add(ours)]
+            stalls = [
+                *probe.calls(ours, 2),
+                probe.batch(ours, 2),
+                probe.first_call(fresh),
+                probe.read_beside_an_add(ours),
+            ]
             if "threads" in frozenset(backend.claims):
                 stalls.append(probe.call_beside_a_thread(ours, theirs))
         return stalls
@@ -100,10 +108,12 @@ class _Probe:
     backend: Backend
     loop: EventLoop
 
-    def first_call(self) -> Stall:
+    def unused(self, count: int) -> list[History]:
+        """So many handles of which no call has been made."""
+        return [self._history() for _ in range(count)]
+
+    def first_call(self, handles: Iterable[History]) -> Stall:
         """The first async call of a new handle, on which connections are opened."""
-        self.warm()
-        handles = [self._history() for _ in range(_REPETITIONS)]
         name = "aadd_messages([HumanMessage('m1')])"
         return _least(self.loop.run(_stall(name, lambda one=one: _add(one))) for one in handles)  # type: ignore[misc]
 
@@ -115,6 +125,11 @@ class _Probe:
             "aclear()": lambda: history.aclear(),
         }
         return [_least(self.loop.run(_stall(name, call)) for _ in range(repetitions)) for name, call in calls.items()]
+
+    def batch(self, history: History, repetitions: int) -> Stall:
+        """An add of several messages, which may take another way than that of one."""
+        name = "aadd_messages([HumanMessage('m1')] * 3)"
+        return _least(self.loop.run(_stall(name, lambda: _add(history, 3))) for _ in range(repetitions))
 
     def read_beside_an_add(self, history: History) -> Stall:
         """An async read while an async add is under way, which may hold a lock all the while."""
@@ -153,8 +168,8 @@ class _Probe:
         return history
 
 
-async def _add(history: History) -> None:
-    await history.aadd_messages([HumanMessage(content="m1")])
+async def _add(history: History, count: int = 1) -> None:
+    await history.aadd_messages([HumanMessage(content="m1") for _ in range(count)])
 
 
 async def _read_beside_an_add(history: History) -> Stall:

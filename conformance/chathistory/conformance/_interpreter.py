@@ -161,7 +161,7 @@ class Execution:
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
         if isinstance(step, Read):
             self._held_more |= isinstance(value, list | tuple) and len(value) > self._written
-            self._was_empty.setdefault(self._sessions[step.handle], not value)
+            self._was_empty.setdefault(self._sessions[step.handle], _is_empty(value))
             self._results[step.handle] = _Kept(index, value, copy_of(value) if self.keep_results else None)
             if self.keep_results:
                 self._kept.append(self._results[step.handle])
@@ -361,6 +361,11 @@ def copy_of(value: Any) -> Any:
     return copy.deepcopy(_as_list(value))
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether nothing was read; a list of a backend's own may have no truth value."""
+    return len(value) == 0 if isinstance(value, list | tuple) else value is None
+
+
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
@@ -410,11 +415,11 @@ async def _cancelled(history: History, messages: list[Any], step: Cancel, beside
     if step.seconds:
         await asyncio.sleep(step.seconds)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, Exception):  # it may end by an error of its own, too
         await task
     if other is not None:
         await other
-    return not task.cancelled()
+    return not task.cancelled() and task.exception() is None
 
 
 def _edit_deep(value: Any) -> None:

@@ -190,7 +190,7 @@ class _Judge:
 
     def _judge_write(self, observation: Observation, step: Add | Assign) -> Divergence | None:
         session = self._session(observation)
-        demand = demand_of_write(step, self._limits)
+        demand = demand_of_write(step, self._limits, session.added)
         if observation.outcome == "raised":
             changed = self._changed_argument(observation, step)
             return changed or self._errors.judge_write(observation, session, demand)

@@ -396,6 +396,8 @@ _NOT_A_MESSAGE: tuple[tuple[str, Any], ...] = (
     ("list", [HumanMessage(content="x")]),
     ("object", object()),
     ("message class", HumanMessage),
+    ("object like a message", SimpleNamespace(type="human", content="x", id=None, additional_kwargs={})),
+    ("holder of a message", SimpleNamespace(message=HumanMessage(content="x"), text="x")),
 )
 _NOT_A_SEQUENCE: tuple[tuple[str, Any], ...] = (
     ("None", None),

@@ -99,7 +99,7 @@ async def cancelled(call, turns, seconds=0):
     if seconds:
         await asyncio.sleep(seconds)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, Exception):
         await task'''
 
 _CANCELLED_BESIDE = '''\
@@ -110,7 +110,7 @@ async def cancelled_beside(call, turns, beside):
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, Exception):
         await task
     await other'''
 

@@ -112,6 +112,7 @@ _SYNTAX = (
     _after_run("quote doubled", "'", "''", '"', '""'),
     _after_run("backslash", "\\", "\\\\", "/", "\\n", "\\u0041", "A"),
     _after_run("trailing dot", "", ".", "..", "a.", "a"),
+    Collision("leading marks", ("{run}", ".{run}", "..{run}", "_{run}", "-{run}", "~{run}", "#{run}", "@{run}")),
     _after_run("percent-encoding", "%41", "A", "%2541", "%C3%A9", "\u00e9"),
     _after_run("delimiters encoded, the percent sign not", "a/b", "a%2Fb", "a%2fb", "a:b", "a%3Ab", "a#b", "a%23b"),
     _after_run("encoded space", "a b", "a+b", "a%20b", "a&#32;b"),
@@ -160,6 +161,13 @@ def _lengths(*lengths: int) -> Iterator[Collision]:
     yield Collision(f"{name} at the start", tuple(padded(n, start=start) for n in lengths for start in "ab"))
 
 
+def _middles(*lengths: int) -> Iterator[Collision]:
+    """Ids of these lengths that differ in one character in their middle."""
+    for length in lengths:
+        half = "x" * ((length - RUN_LENGTH) // 2)
+        yield _after_run(f"length {length} in the middle", f"{half}a{half}", f"{half}b{half}")
+
+
 COLLIDING_SESSIONS: tuple[Collision, ...] = (
     *_PARTS,
     *_LETTERS,
@@ -174,6 +182,7 @@ COLLIDING_SESSIONS: tuple[Collision, ...] = (
     *_lengths(1023, 1025),
     *_lengths(2047, 2049),
     *_lengths(4096),
+    *_middles(200, 600, 1_500),
 )
 """Every kind of collision (ISO-2); the ids of one differ, and each holds `{run}` or `{number}`."""
 

@@ -33,7 +33,7 @@ class Subject:
     Attributes:
         backend: the backend.
         loops_over_batches: whether it has only `add_message`, and inherits the loop of the base class.
-        latency: seconds that one add took, with everything open.
+        latency: seconds that one add took, with everything open, or the opening of a handle, if that is longer.
         first_use: what was seen when it was first used in this run, if that was looked at.
         modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
     """
@@ -64,6 +64,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         with warnings.catch_warnings(), time_limit(timeout):
             warnings.simplefilter("ignore")
             history = _opened(backend, session_id)
+            opening = _shortest(lambda: _opened(backend, session_id))
             latency = _answers(history)
             if latency is not None:
                 modes.add("sync")
@@ -77,7 +78,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
     except Exception as error:
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
-    return Subject(backend, frozenset(modes), inherits_the_loop(history), latency)
+    return Subject(backend, frozenset(modes), inherits_the_loop(history), max(latency, opening))
 
 
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
@@ -117,12 +118,12 @@ def _answer_async(history: BaseChatMessageHistory) -> float:
         loop.renew()
 
 
-def _shortest(add: Callable[[], object]) -> float:
-    """The least seconds an add takes: a busy machine only makes the others longer, and is given several tries."""
+def _shortest(call: Callable[[], object]) -> float:
+    """The least seconds a call takes: a busy machine only makes the others longer, and is given several tries."""
     least = math.inf
     for _ in range(_ADDS):
         began = time.monotonic()
-        add()
+        call()
         least = min(least, time.monotonic() - began)
         if least < SLOW:
             break

@@ -22,7 +22,10 @@ CLEAR = "clear"
 READ = "read"
 CANCEL = "cancel "
 REFUSE = "refuse "
+SINGLE = "single"
+LARGE = "large "
 SECONDS_TO_END = 30.0
+_PADDING = " " + "x" * 40_000
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,13 @@ def run_together(
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
     "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later, as
     is the read of "cancel read";
-    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
+    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse;
+    "single", for threads, adds one message by `add_message`; "large 3", for threads and tasks, adds three long ones.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
-    handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
+    handles = [one if shared else None if opens or elsewhere else open_history() for _ in workers]
     events: list[Event] = []
     if elsewhere:
         _as_processes(*elsewhere, workers, events)
@@ -89,7 +93,7 @@ def _as_threads(
     def work(number: int) -> None:
         barrier.wait()
         try:
-            history = handles[number] or open_history()
+            history = _handle(handles[number], open_history)
         except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
             events.append(Event(number, "open", 0, time.monotonic(), error=error))
             return
@@ -118,6 +122,11 @@ def _as_threads(
         events.append(Event(-2, "hung", deadline, None))
 
 
+def _handle(opened: Any, open_history: Callable[[], Any]) -> Any:
+    """The handle, or a new one; a handle may have no truth value."""
+    return open_history() if opened is None else opened
+
+
 def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event]) -> None:
     with nursery_of(factory) as nursery:
         working = [
@@ -143,7 +152,7 @@ async def _as_tasks(
     open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
 ) -> None:
     async def work(number: int) -> None:
-        history = handles[number] or open_history()
+        history = _handle(handles[number], open_history)
         for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
             if _is_cancelled(call):
@@ -174,8 +183,8 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        word = str(call).removeprefix(CANCEL).removeprefix(REFUSE)
-        size = int(word) if word.isdigit() else 0
+        word = str(call).removeprefix(CANCEL).removeprefix(REFUSE).removeprefix(LARGE)
+        size = int(word) if word.isdigit() else int(call == SINGLE)
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
@@ -190,7 +199,8 @@ def _may_raise(call: Any) -> bool:
 
 def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
     """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
-    batch = [HumanMessage(content) for content in added]
+    padding = _PADDING if str(call).startswith(LARGE) else ""
+    batch = [HumanMessage(f"{content}{padding}") for content in added]
     if _may_raise(call):
         batch[-1].additional_kwargs["value"] = float("nan")
     return batch
@@ -208,7 +218,8 @@ async def _cancelled(history: Any, added: tuple[str, ...], turns: int) -> None:
 
 
 def _kind(call: Any) -> str:
-    return "add" if isinstance(call, int) or _may_raise(call) else str(call)
+    is_add = isinstance(call, int) or _may_raise(call) or call == SINGLE or str(call).startswith(LARGE)
+    return "add" if is_add else str(call)
 
 
 def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -216,6 +227,8 @@ def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ..
         return _contents(history.messages)
     if call == CLEAR:
         history.clear()
+    elif call == SINGLE:
+        history.add_message(*_batch(call, added))
     else:
         history.add_messages(_batch(call, added))
     return None
@@ -236,4 +249,4 @@ async def _read(history: Any) -> Any:
 
 
 def _contents(messages: Any) -> tuple[str, ...]:
-    return tuple(str(message.content) for message in messages)
+    return tuple(str(message.content).removesuffix(_PADDING) for message in messages)

@@ -227,7 +227,7 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
     )
     yield program(opened(A), Read(1, "async"), NewLoop(), first, Clear(1, "async"), NewLoop(), second, Read(1, "async"))
     # A later loop may stand where an earlier one stood.
-    many = [(Add(1, numbered(1, first=number), mode="async"), NewLoop()) for number in range(1, 9)]
+    many = [(Add(1, numbered(1, first=number), mode="async"), NewLoop()) for number in range(1, 7)]
     yield program(opened(A), *many, Read(1, "async"))
     yield program(
         opened(A, A),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._lens import Lens
@@ -98,6 +99,8 @@ def _expired(_effort: Effort) -> Iterator[Program]:
     shortest = [Open(1, A, ttl=1.0)]
     yield program(shortest, Add(1, numbered(2)), Wait(0.5), Read(1))
     yield program(shortest, Add(1, numbered(2)), Read(1), Wait(2.5), Read(1), fresh_read(2))
+    # What a handle has read it may remember, and what it adds to that.
+    yield program(shortest, Add(1, numbered(1)), Read(1), Wait(2.5), Add(1, numbered(1, first=2)), Read(1))
 
 
 def _added_while_found_expired(how: How) -> Callable[[Effort], Iterator[Program]]:
@@ -138,6 +141,9 @@ def _expired_at_once(backend: Backend) -> Iterator[Program]:
             steps: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(2)), Read(1)]
             yield program(steps, Wait(before), Read(1))
             yield program(steps, Wait(before + after), Read(1), fresh_read(2))
+        # An add to another session sweeps what has expired, and nothing that is about to.
+        other: list[Step] = [Open(3, B, ttl=ttl), Add(3, numbered(1, first=3))]
+        yield program(Open(1, A, ttl=ttl), Add(1, numbered(2)), Wait(ttl - 0.25), other, Read(1), Read(3))
 
 
 def _renewed(_effort: Effort) -> Iterator[Program]:
@@ -150,6 +156,34 @@ def _renewed(_effort: Effort) -> Iterator[Program]:
         Wait(_WITHIN),
     ]
     yield program(expiring, Add(1, numbered(1)), again, Read(1), Wait(_PAST), Read(1))
+    human, ai = (HumanMessage(content="m2"),), (AIMessage(content="m2"),)
+    singles = [
+        Add(1, human, call="add_message"),
+        Add(1, human, call="add_user_message"),
+        Add(1, ai, call="add_ai_message"),
+    ]
+    opens = [Open(handle, f"{A}-{handle}", ttl=TTL) for handle in (1, 2, 3)]
+    handles = [step.handle for step in opens]
+    yield program(
+        opens,
+        [Add(handle, numbered(1)) for handle in handles],
+        Wait(0.625 * TTL),
+        [replace(single, handle=handle) for handle, single in zip(handles, singles, strict=True)],
+        Wait(0.625 * TTL),
+        [Read(handle) for handle in handles],
+    )
+
+
+_DAY = 86_400.0
+
+
+def _renewed_at_once(backend: Backend) -> Iterator[Program]:
+    """Renewed soon after it began, and by ttls of which some part is thought to be the whole; by a clock that moves."""
+    if backend.advance is None:
+        return
+    for ttl in (100.0, 1.5 * _DAY, 31 * _DAY):
+        once: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(1)), Wait(0.1 * ttl), Add(1, numbered(1, first=2))]
+        yield program(once, Wait(0.95 * ttl), Read(1), Wait(0.2 * ttl), Read(1))
 
 
 def _kept(_effort: Effort) -> Iterator[Program]:
@@ -248,6 +282,7 @@ _SYNC = (
         clause="EXP-2",
         name="each add renews the ttl",
         cases=_renewed,
+        fitted=_renewed_at_once,
         needs=_needs_ttl,
         controls=without_renewal,
         in_resolution=True,

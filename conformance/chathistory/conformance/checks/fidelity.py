@@ -121,7 +121,7 @@ def _every_content(_effort: Effort) -> Iterator[Program]:
     ]
     yield _kept(HumanMessage(content=value) for value in values)
     yield _kept(AIMessage(content=value) for value in values)
-    yield _kept(ToolMessage(content=value, tool_call_id="1") for value in values)
+    yield _kept(ToolMessage(content=value, tool_call_id=f"call{n}") for n, value in enumerate(values))
     # As Anthropic's answers have them: a call stands in the content, too.
     use = {"type": "tool_use", "id": "call_1", "name": "f", "input": {"at": "home"}}
     call = {"name": "f", "args": {"at": "home"}, "id": "call_1", "type": "tool_call"}

@@ -84,13 +84,13 @@ def _alike_of_every_class(_effort: Effort) -> Iterator[Program]:
 
 
 def _with_ids_apart(failing: Program) -> Iterator[Program]:
-    """The same program with another id for each message: what fails then is the message's fault."""
+    """The same program with another id for each message, and each result's call: then it is the message's fault."""
     yield Program(
         tuple(
             replace(
                 step,
                 messages=tuple(
-                    message.model_copy(update={"id": f"id-{place}-{number}"})
+                    message.model_copy(update=dict.fromkeys(_ids_of(message), f"id-{place}-{number}"))
                     for number, message in enumerate(step.messages)
                 ),
             )
@@ -99,6 +99,10 @@ def _with_ids_apart(failing: Program) -> Iterator[Program]:
             for place, step in enumerate(failing.steps)
         )
     )
+
+
+def _ids_of(message: BaseMessage) -> tuple[str, ...]:
+    return ("id", "tool_call_id") if hasattr(message, "tool_call_id") else ("id",)
 
 
 def _elements_that_repeat() -> st.SearchStrategy[BaseMessage]:

@@ -11,6 +11,7 @@ from chathistory.conformance._backend import Backend
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._payloads import UNSTORABLE
 from chathistory.conformance._program import (
+    FAILING,
     Add,
     Assign,
     Cancel,
@@ -22,8 +23,8 @@ from chathistory.conformance._program import (
     program,
 )
 from chathistory.conformance._report import Effort
-from chathistory.conformance._session_ids import COLLIDING_SESSIONS, HOSTILE_SESSIONS
-from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened
+from chathistory.conformance._session_ids import COLLIDING_SESSIONS, HOSTILE_SESSIONS, padded
+from chathistory.conformance.checks._check import A, B, C, Check, async_twin, fresh_read, numbered, opened
 from chathistory.conformance.strategies import programs
 
 _OTHERS = Lens(foreign_only=True, stable=True)
@@ -94,15 +95,16 @@ def _several_sessions(effort: Effort) -> Iterator[Program]:
 
 
 def _colliding(ids: Iterable[str], *, clears_all: bool) -> Program:
-    """Every session gets a message of its own; then all, or the first and the last, are cleared in turn."""
+    """Every session gets messages of its own, in turn and back; then all, or the first and the last, are cleared."""
     names = list(ids)
     handles = range(1, len(names) + 1)
     reads = [Read(handle) for handle in handles]
     adds = [Add(handle, (HumanMessage(content=f"m{handle}"),)) for handle in handles]
+    again = [Add(handle, (HumanMessage(content=f"m{handle + 100}"),)) for handle in reversed(handles)]
     clears: list[Step] = []
     for handle in handles if clears_all else (handles[0], handles[-1]):
         clears += [Clear(handle), *reads]
-    return program(opened(*names), adds, reads, clears)
+    return program(opened(*names), adds, again, reads, clears)
 
 
 def _collisions(effort: Effort) -> Iterator[Program]:
@@ -127,6 +129,18 @@ def with_plain_ids_and_each_alone(failing: Program) -> Iterator[Program]:
     """What remains is a matter of these ids and of two sessions."""
     yield from with_plain_ids(failing)
     yield from each_session_alone(failing)
+
+
+def with_plain_ids_and_again(failing: Program) -> Iterator[Program]:
+    """The same program with plain ids, and once more on the same sessions after a clear of each.
+
+    Ids that are the same in every program have been used before; what comes of that is for CLR-3 to judge.
+    """
+    plain = next(with_plain_ids(failing))
+    yield plain
+    last = {step.session: step for step in plain.steps if isinstance(step, Open)}
+    cleared: list[Step] = [Clear(step.handle) for step in last.values()]
+    yield program(plain.steps, cleared, plain.steps)
 
 
 def with_plain_ids(failing: Program) -> Iterator[Program]:
@@ -242,6 +256,7 @@ _PARTITIONS = (
     ("{run}_a", "{run}_ab", "{run}_"),
     ("{run}:", "{run}"),
     ("{run}%", "{run}_", "{run}*"),
+    (padded(64, end="a"), padded(64, end="b"), padded(63)),
 )
 
 
@@ -296,6 +311,11 @@ def _refused_beside(_effort: Effort) -> Iterator[Program]:
     for bad in bad_adds(2):
         beside: list[Step] = [Add(1, numbered(1)), bad, Read(1), Add(1, numbered(1, first=2)), Read(1)]
         yield program(opened(A, B), Add(2, rich("b")), beside, fresh_read(3))
+    for container in sorted(FAILING):
+        broken = Add(2, numbered(1, first=50), container=container)
+        yield program(
+            opened(A, B), Add(1, numbered(1)), broken, Read(1), Add(1, numbered(1, first=2)), Read(1), fresh_read(3)
+        )
     for bad in bad_adds(2):
         if bad.call == "add_messages":
             batch = replace(bad, messages=(*numbered(2, first=50), *bad.messages))
@@ -331,9 +351,22 @@ _BAD_ENDS = tuple(bad.messages for bad in bad_adds(2))
 
 def without_refusals(failing: Program) -> Iterator[Program]:
     """The same program without the adds that are refused or cancelled."""
-    bad = [step for step in failing.steps if isinstance(step, Add) and step.messages[-1:] in _BAD_ENDS]
+    bad = [
+        step
+        for step in failing.steps
+        if isinstance(step, Add) and (step.messages[-1:] in _BAD_ENDS or step.container in FAILING)
+    ]
     yield Program(tuple(step for step in failing.steps if step not in bad and not isinstance(step, Cancel)))
 
+
+_PARTITIONS_APART = Check(
+    clause="ISO-6",
+    name="partitions isolate as sessions do",
+    lens=_OTHERS,
+    cases=_partitions,
+    controls=_in_sessions,
+    needs=_needs_partitions,
+)
 
 CHECKS = (
     Check(
@@ -372,23 +405,17 @@ CHECKS = (
         name="hostile ids work exactly or are refused",
         lens=Lens(stable=True),
         cases=_hostile,
-        controls=with_plain_ids,
+        controls=with_plain_ids_and_again,
     ),
     Check(
         clause="ISO-5",
         name="an empty id stands for no other session",
         lens=_OTHERS,
         cases=_empty_ids,
-        controls=with_plain_ids,
+        controls=with_plain_ids_and_again,
     ),
-    Check(
-        clause="ISO-6",
-        name="partitions isolate as sessions do",
-        lens=_OTHERS,
-        cases=_partitions,
-        controls=_in_sessions,
-        needs=_needs_partitions,
-    ),
+    _PARTITIONS_APART,
+    async_twin(_PARTITIONS_APART),
     Check(
         clause="ISO-7",
         name="a refused operation leaves other sessions alone",
