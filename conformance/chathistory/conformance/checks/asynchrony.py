@@ -77,7 +77,7 @@ def _sync_twins() -> Iterator[Program]:
     )
     yield program(opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Read(1), Add(1, numbered(1, first=3)), Read(2))
     yield program(opened(A, B), Add(1, numbered(2)), Add(2, numbered(2, first=3)), Clear(1), Read(1), Read(2))
-    for container in ("tuple", "deque"):
+    for container in ("tuple", "deque", "generator"):
         yield program(opened(A), Add(1, numbered(3), container=container), Read(1))
     same = HumanMessage(content="m1", id="id-1")
     yield program(opened(A), Add(1, (same, same, AIMessage(content="m2", id="id-1"))), Add(1, (same,)), Read(1))

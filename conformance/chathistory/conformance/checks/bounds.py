@@ -50,6 +50,11 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
     yield program(
         Open(1, A, history_size=100), Add(1, numbered(250)), Read(1), Add(1, numbered(60, first=251)), Read(1)
     )
+    for size in (2, 5):
+        both = [Open(1, A, history_size=size), Open(2, A, history_size=size)]
+        adds = [Add(1, numbered(size)), Add(2, numbered(1, first=size + 1)), Add(1, numbered(1, first=size + 2))]
+        yield program(both, adds, Read(1), Read(2))
+        yield program(both, adds, Open(3, A, history_size=size), Add(3, numbered(1, first=90)), Read(3), Read(1))
     apart = [Open(1, A, history_size=2), Open(2, B, history_size=2)]
     yield program(apart, Add(1, numbered(3)), Add(2, numbered(3, first=4)), Read(1), Read(2))
 
@@ -85,6 +90,7 @@ TTL = 4.0
 _PAST = 5.5
 _WITHIN = 2.0
 _EXPIRED_SESSIONS = 6
+_DAY = 86_400.0
 _FOREVER = 400_000_000.0  # more than ten years, by a clock that can be moved
 
 
@@ -136,7 +142,8 @@ def _expired_at_once(backend: Backend) -> Iterator[Program]:
     """
     if backend.advance is None:
         return
-    for ttl in (1.0, TTL):
+    # Long ones, too, of which some part may be thought to be the whole.
+    for ttl in (1.0, TTL, 1.5 * _DAY, 31 * _DAY):
         for before, after in ((ttl - 0.5, 1.75), (ttl - 0.25, 1.5)):
             steps: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(2)), Read(1)]
             yield program(steps, Wait(before), Read(1))
@@ -174,15 +181,12 @@ def _renewed(_effort: Effort) -> Iterator[Program]:
     )
 
 
-_DAY = 86_400.0
-
-
 def _renewed_at_once(backend: Backend) -> Iterator[Program]:
-    """Renewed soon after it began, and by ttls of which some part is thought to be the whole; by a clock that moves."""
+    """Renewed soon after it began, by a clock that can be moved."""
     if backend.advance is None:
         return
-    for ttl in (100.0, 1.5 * _DAY, 31 * _DAY):
-        once: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(1)), Wait(0.1 * ttl), Add(1, numbered(1, first=2))]
+    for ttl in (100.0, 1.5 * _DAY):
+        once: list[Step] = [Open(1, A, ttl=ttl), Add(1, numbered(1)), Wait(0.09 * ttl), Add(1, numbered(1, first=2))]
         yield program(once, Wait(0.95 * ttl), Read(1), Wait(0.2 * ttl), Read(1))
 
 

@@ -100,7 +100,9 @@ def _colliding(ids: Iterable[str], *, clears_all: bool) -> Program:
     handles = range(1, len(names) + 1)
     reads = [Read(handle) for handle in handles]
     adds = [Add(handle, (HumanMessage(content=f"m{handle}"),)) for handle in handles]
-    again = [Add(handle, (HumanMessage(content=f"m{handle + 100}"),)) for handle in reversed(handles)]
+    again: list[Step] = []
+    for handle in reversed(handles):
+        again += [Add(handle, (HumanMessage(content=f"m{handle + 100}"),)), Read(handle)]
     clears: list[Step] = []
     for handle in handles if clears_all else (handles[0], handles[-1]):
         clears += [Clear(handle), *reads]
@@ -264,6 +266,8 @@ def _partitions(_effort: Effort) -> Iterator[Program]:
     for names in _PARTITIONS:
         opens = [Open(number, "{run}-a", partition=name) for number, name in enumerate(names, start=1)]
         yield _in_partitions(opens)
+    # What belongs to no partition stands in one by default.
+    yield _in_partitions([Open(1, "{run}-a", partition="{run}_a"), Open(2, "{run}-a")])
     shifted = [
         Open(1, "b{run}", partition="{run}a"),
         Open(2, "{run}", partition="{run}ab"),

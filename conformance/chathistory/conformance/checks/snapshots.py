@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
@@ -95,8 +96,21 @@ def _edited_assignments(_effort: Effort) -> Iterator[Program]:
 
 
 def without_edits(failing: Program) -> Iterator[Program]:
-    """The same program without its edits."""
-    yield Program(tuple(step for step in failing.steps if not isinstance(step, Edit)))
+    """The same program without its edits, and with other contents: those that were edited may be remembered."""
+    if not any(isinstance(step, Edit) for step in failing.steps):
+        yield failing
+    yield Program(tuple(_with_other_contents(step) for step in failing.steps if not isinstance(step, Edit)))
+
+
+def _with_other_contents(step: Step) -> Step:
+    if not isinstance(step, Add | Assign):
+        return step
+    return replace(step, messages=tuple(_with_another_content(message) for message in step.messages))
+
+
+def _with_another_content(message: BaseMessage) -> BaseMessage:
+    added: Any = " again" if isinstance(message.content, str) else ["again"]
+    return message.model_copy(update={"content": message.content + added}, deep=True)
 
 
 def _arguments(_effort: Effort) -> Iterator[Program]:
