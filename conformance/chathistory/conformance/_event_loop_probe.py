@@ -114,7 +114,7 @@ class _Probe:
 
     def first_call(self, handles: Iterable[History]) -> Stall:
         """The first async call of a new handle, on which connections are opened."""
-        name = "the first aadd_messages([HumanMessage('m1')])"
+        name = "aadd_messages([HumanMessage('m1')]), the first of its handle,"
         # It may have two waits, one for its connection.
         least = _least(self.loop.run(_stall(name, lambda one=one: _add(one))) for one in handles)  # type: ignore[misc]
         return replace(least, share=0.35)
