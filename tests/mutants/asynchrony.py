@@ -468,3 +468,63 @@ class SharesAReadAmongTasks(JsonHistory):
     async def _fetched(self) -> Any:
         await asyncio.sleep(0.001)
         return await super().aget_messages()
+
+
+# Found later
+
+
+@mutant("ASY-3", hardness="timing")
+class BlocksInItsFirstCall(JsonHistory):
+    """The first async call of a handle connects, by the client for sync calls."""
+
+    _is_connected = False
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if not self._is_connected:
+            self._is_connected = True
+            time.sleep(self.store.latency)  # noqa: ASYNC251 -- the defect
+        return await super()._arun(steps)
+
+
+@mutant("ASY-3", hardness="timing")
+class BlocksForBatches(JsonHistory):
+    """A single message is written in a thread; several are written at once, and by the blocking client."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if len(items) > 1:
+            self._run(self._add(items))
+        else:
+            await self._arun(self._add(items))
+
+
+@mutant("ASY-4", "ERR-2", "CON-1", hardness="stateful", operations=1)
+class SwallowsCancellation(JsonHistory):
+    """CancelledError is caught with the other errors of a bad network, and the add returns as if it were done."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        try:
+            await asyncio.sleep(0.0005)
+        except asyncio.CancelledError:
+            return
+        await self._arun(self._add(items))
+
+
+@mutant("ASY-4", "CLR-1", "CON-4", hardness="stateful", operations=3)
+class ClearsTwoAtATime(JsonHistory):
+    """A clear asks for the keys and deletes two by each request: cancelled, it leaves the rest."""
+
+    @override
+    async def aclear(self) -> None:
+        await asyncio.sleep(0.0006)
+        while True:
+            with self._transaction():
+                kept = self._items()[2:]
+                self._erase()
+                if not kept:
+                    return
+                self.store.lists[self._key()] = kept
+            await asyncio.sleep(0.0004)

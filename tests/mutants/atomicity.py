@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -141,3 +142,45 @@ class TakesTwoTransactionsForMany(JsonHistory):
         if items[10:]:
             yield 0.0005
             yield from super()._add(items[10:])
+
+
+# Found later
+
+
+@mutant("ATM-1", "ATM-3", "ATM-2", "CON-4", hardness="data", operations=1)
+class EncodesByThe64(JsonHistory):
+    """Messages are encoded and stored in chunks of 64: what is refused further back leaves the chunks before it."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        batch = self._batch(messages)
+        with self.store.notes.setdefault("writers", threading.RLock()):
+            for begin in range(0, max(len(batch), 1), 64):
+                super().add_messages(batch[begin : begin + 64])
+
+
+@mutant("ATM-3", "ATM-2", "CON-4", "ASY-4", hardness="timing")
+class TakesTwoTransactionsFor129(JsonHistory):
+    """128 messages go into a transaction."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from super()._add(items[:128])
+        if items[128:]:
+            yield 0.002
+            yield from super()._add(items[128:])
+
+
+@mutant("ATM-3", "ATM-2", "CON-4", "ASY-4", hardness="timing")
+class TakesTwoTransactionsForManyBytes(JsonHistory):
+    """A transaction ends with the message that makes it larger than 256 KB."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        size = place = 0
+        for place, item in enumerate(items, start=1):  # noqa: B007 -- where the loop ends
+            size += len(item)
+            if size > 2**18:
+                break
+        yield from super()._add(items[:place])
+        if items[place:]:
+            yield 0.002
+            yield from super()._add(items[place:])

@@ -139,3 +139,21 @@ class LeavesAnAssignmentUntrimmed(JsonHistory):
             yield from super()._replace(items)
         finally:
             self.history_size = size
+
+
+# Found later
+
+
+@mutant("BND-1", hardness="stateful", operations=3)
+class CountsItsOwnAddsOnly(JsonHistory):
+    """A handle looks whether there is too much once it has filled the bound by itself."""
+
+    _added = 0
+
+    def _append(self, items: list[Any]) -> None:
+        self._added += len(items)
+        super()._append(items)
+
+    def _trimmed(self, items: list[Any]) -> list[Any]:
+        is_due = self.history_size is not None and self._added >= self.history_size
+        return super()._trimmed(items) if is_due else items

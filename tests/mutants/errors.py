@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from langchain_core.messages import BaseMessage, FunctionMessage, HumanMessage
 from tests.mutants._base import PASSWORD, PLAIN, JsonHistory, Steps
 from tests.mutants._planted import mutant
+from tests.mutants._values import is_batch
 from typing_extensions import override
 
 # ERR-1
@@ -319,3 +321,45 @@ class FailsEverybodyBeside(_OneConnection):
 
     def _forgotten(self) -> None:
         raise RuntimeError(f"session {self.session_id!r}: the transaction was rolled back")
+
+
+# Found later
+
+
+@mutant("ERR-4", hardness="data", operations=1)
+class NotesThePassword(JsonHistory):
+    """The refusal is clean, and a note on it is not."""
+
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        try:
+            super()._refuse(kind, cause)
+        except kind as error:
+            error.__notes__ = [f"while writing to redis://user:{PASSWORD}@db:6379/0"]
+            raise
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesWhatLooksLikeAMessage(JsonHistory):
+    """What has a type and a content is one."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not is_batch(messages):
+            return super()._batch(messages)
+        return super()._batch([self._meant(message) for message in messages])
+
+    def _meant(self, message: Any) -> Any:
+        is_alike = type(message) is SimpleNamespace and hasattr(message, "content")
+        return HumanMessage(message.content) if is_alike else message
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class UnwrapsWhatHoldsAMessage(JsonHistory):
+    """A generation of a model is as good as its message."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not is_batch(messages):
+            return super()._batch(messages)
+        return super()._batch([self._inside(message) for message in messages])
+
+    def _inside(self, message: Any) -> Any:
+        return message if isinstance(message, BaseMessage) else getattr(message, "message", message)

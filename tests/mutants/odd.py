@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 import sqlite3
 import sys
 import threading
@@ -11,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -451,3 +453,73 @@ class _RetriesReads(NetworkHistory):
 def retries_what_can_be_retried() -> Backend:
     """Reads are sent again after a lost connection."""
     return network_backend("retries_what_can_be_retried", _RetriesReads)
+
+
+# What they raise, and what they are
+
+
+class _EndsByAnErrorOfItsOwn(JsonHistory):
+    async def _arun(self, steps: Steps[T]) -> T:
+        try:
+            return await super()._arun(steps)
+        except asyncio.CancelledError:
+            raise ConnectionError(f"session {self.session_id!r}: cancelled, and nothing was done") from None
+
+
+@odd()
+def ends_cancelled_calls_by_its_own_error() -> Backend:
+    """A cancelled call does nothing and raises ConnectionError."""
+    return backend("ends_cancelled_calls_by_its_own_error", _EndsByAnErrorOfItsOwn)
+
+
+class _Quota(JsonHistory):
+    def _append(self, items: list[Any]) -> None:
+        if len(self._items()) + len(items) > 2_000:
+            self._refuse(ValueError, "it would hold more than 2,000 messages")
+        super()._append(items)
+
+
+@odd()
+def refuses_what_is_more_than_2000() -> Backend:
+    """The 2,001st message is refused."""
+    return backend("refuses_what_is_more_than_2000", _Quota)
+
+
+class _NotedAndCircular(JsonHistory):
+    def _refuse(self, kind: type[Exception], cause: str) -> NoReturn:
+        error = kind(f"refused: {cause}")
+        error.__notes__ = [f"session {self.session_id!r}"]
+        raise error from error
+
+
+@odd()
+def raises_errors_that_cause_themselves() -> Backend:
+    """An error names the session in a note, and is its own cause."""
+    return backend("raises_errors_that_cause_themselves", _NotedAndCircular)
+
+
+class _NeitherTrueNorFalse(JsonHistory):
+    def __bool__(self) -> bool:
+        raise TypeError("a history is neither true nor false")
+
+    def __len__(self) -> int:
+        return 0
+
+
+@odd()
+def has_no_truth_value() -> Backend:
+    """The handle can't be asked whether it is true, as an array can't."""
+    return backend("has_no_truth_value", _NeitherTrueNorFalse)
+
+
+class _PlainTables(JsonHistory):
+    def __init__(self, session_id: str, store: Any, *, partition: str = "", **options: Any) -> None:
+        if not re.fullmatch(r"[a-z0-9_]{0,60}", partition):
+            raise ValueError(f"session {session_id!r}: {partition!r} is no name of a table")
+        super().__init__(session_id, store, partition=partition, **options)
+
+
+@odd()
+def refuses_odd_tables() -> Backend:
+    """The name of a table is up to 60 lower-case letters, digits and underscores, or refused."""
+    return backend("refuses_odd_tables", _PlainTables)

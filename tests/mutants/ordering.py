@@ -13,7 +13,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from tests.mutants._base import JsonHistory, RecordHistory, Steps, TableHistory
+from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
 from tests.mutants._values import from_json
 from typing_extensions import override
@@ -354,3 +354,71 @@ class StripsWhatTheUserSays(JsonHistory):
     @override
     def add_user_message(self, message: HumanMessage | str) -> None:
         super().add_user_message(message.strip() if isinstance(message, str) else message)
+
+
+# Found later
+
+
+@mutant("ORD-7", "SNP-6", hardness="data", operations=2)
+class ReadsAFullPageAgain(JsonHistory):
+    """A last page of 250 that is just full has an empty cursor, by which the reader begins anew."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items if not items or len(items) % 250 else [*items, *items[:250]]
+
+
+@mutant("ORD-6", "ISO-3", "RUN-1", "ASY-2", hardness="stateful", operations=4)
+class ForgetsItsCacheInSingleAdds(JsonHistory):
+    """The cache of a handle is refreshed by the batch form, which add_message doesn't use."""
+
+    claims = PLAIN
+    _known: tuple[int, list[Any]] = (-1, [])
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        version = self.store.notes.setdefault(("version", self._key()), 0)
+        if self._known[0] != version:
+            self._known = (version, items)
+        return list(self._known[1])
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self._has_changed()
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._has_changed()
+
+    def _has_changed(self) -> None:
+        self.store.notes["version", self._key()] = self.store.notes.get(("version", self._key()), 0) + 1
+
+    @override
+    def add_message(self, message: BaseMessage) -> None:
+        items = self._encode([message])
+        with self._transaction():
+            self.store.lists[self._key()] = [*self._items(), *items]
+
+
+@mutant("ORD-3", "RUN-1", "ORD-2", hardness="data", operations=3)
+class TakesAnotherAnswerForABetterOne(JsonHistory):
+    """A question with its answer, asked again as the last one was, takes that one's place: "regenerate"."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        is_again = len(items) == 2 and kept[-2:-1] == items[:1] and self._load(items[1]).type == "ai"
+        self._put([*(kept[:-2] if is_again else kept), *items])
+
+
+@mutant("ORD-3", "VAL-1", "VAL-3", "VAL-2", hardness="data", operations=2)
+class KeepsOneResultOfACall(JsonHistory):
+    """The result of a tool is a row under the id of its call."""
+
+    def _append(self, items: list[Any]) -> None:
+        kept = self._items()
+        for item in items:
+            call = getattr(self._load(item), "tool_call_id", None)
+            same = [place for place, old in enumerate(kept) if call and self._call_of(old) == call]
+            kept[slice(same[0], same[0] + 1) if same else slice(len(kept), None)] = [item]
+        self._put(kept)
+
+    def _call_of(self, item: Any) -> Any:
+        return getattr(self._load(item), "tool_call_id", None)

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from langchain_core.messages import BaseMessage, SystemMessage
 from tests.mutants._base import PLAIN, JsonHistory, Steps, TableHistory
 from tests.mutants._planted import mutant
+from typing_extensions import override
 
 T = TypeVar("T")
 
@@ -641,3 +642,77 @@ class ForgetsLocksThatAreInUse(JsonHistory):
             for key in list(locks)[:-2]:
                 del locks[key]
             return lock
+
+
+# Found later
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class ComparesTheEndsOfLongIds(JsonHistory):
+    """Ids of more than 512 characters keep 200 at each end, and their length."""
+
+    def _key(self) -> Hashable:
+        long = len(self.session_id) > 512
+        return (
+            (self.partition, self.session_id[:200], self.session_id[-200:], len(self.session_id))
+            if long
+            else (
+                self.partition,
+                self.session_id,
+            )
+        )
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class DropsLeadingDots(JsonHistory):
+    """So that no session becomes a hidden file."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.lstrip("."))
+
+
+@mutant("ISO-2", "ISO-1", "CLR-4", "ISO-4", hardness="data", operations=3)
+class WritesBesideAndRenames(JsonHistory):
+    """A session is written under its name with ".tmp" first, whoever has that name."""
+
+    def _put(self, items: list[Any]) -> None:
+        beside = (self.partition, f"{self.session_id}.tmp")
+        self.store.lists[beside] = items
+        super()._put(self.store.lists.pop(beside))
+
+
+@mutant("ISO-6", hardness="data", operations=2)
+class CutsTableNames(JsonHistory):
+    """A server that takes 63 bytes of a name, and says nothing of the rest."""
+
+    def _key(self) -> Hashable:
+        return (self.partition.encode("utf-8", "surrogatepass")[:63], self.session_id)
+
+
+@mutant("ISO-6", "ASY-1", hardness="data", operations=3)
+class ClearsTheDefaultTableInAsync(JsonHistory):
+    """aclear makes a handle of its own, and forgets to name the table."""
+
+    @override
+    async def aclear(self) -> None:
+        self.partition, partition = "", self.partition
+        try:
+            await super().aclear()
+        finally:
+            self.partition = partition
+
+
+@mutant("ISO-7", "ERR-3", "ORD-5", "ATM-1", hardness="data", operations=3)
+class KeepsTheLockOfABrokenIterable(JsonHistory):
+    """The store's lock is taken before the argument is read, and is not given back by every error of that."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if self.store.notes.get("locked"):
+            raise TimeoutError(f"session {self.session_id!r}: the store is locked")
+        try:
+            return super()._batch(messages)
+        except (TypeError, ValueError):
+            raise
+        except Exception:
+            self.store.notes["locked"] = True
+            raise

@@ -213,6 +213,7 @@ _CHECKS = (
         cases=_not_messages,
         controls=with_good_or_harmless_items,
         control_lens=Lens(),
+        at_a_glance=32,
     ),
     Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
     Check(

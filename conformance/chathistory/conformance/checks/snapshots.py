@@ -218,6 +218,7 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_edited_results,
         controls=without_edits,
+        at_a_glance=20,
     ),
     Check(
         clause="SNP-3",
@@ -242,7 +243,13 @@ _SYNC = (
         controls=the_same,
         control_lens=Lens(view="readable"),
     ),
-    Check(clause="SNP-5", name="assignment replaces or raises", cases=_assigned, controls=without_assignments),
+    Check(
+        clause="SNP-5",
+        name="assignment replaces or raises",
+        cases=_assigned,
+        controls=without_assignments,
+        at_a_glance=40,
+    ),
     Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
 )
 
