@@ -363,8 +363,8 @@ class Body:
         handle = getattr(step, "handle", None)
         opened = [s for s in self._steps if isinstance(s, Open) and s.handle == handle]
         session = template_source(opened[0].session) if opened else '""'
-        notes = 'getattr(error, "__notes__", "")'
-        raised = trying(self._step(self._last, step), f'text = f"{{error}} {{error!r}} {{{notes}}}"', name=" as error")
+        text = 'text = f"{error} {error!r} " + str(getattr(error, "__notes__", ""))'
+        raised = trying(self._step(self._last, step), text, name=" as error")
         return [
             f"session_id = {session}",
             "text = session_id  # unless it raises, no error leaves the name out",
