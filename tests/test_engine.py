@@ -21,10 +21,13 @@ from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, program
 from chathistory.conformance._report import EFFORTS, Event, RunFinished
-from chathistory.conformance._runner import replay
+from chathistory.conformance._runner import prepared, replay
+from chathistory.conformance._search import _Search
 from chathistory.conformance._shrink import shrink
+from chathistory.conformance._tally import Tally
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 from chathistory.conformance.backends import reference
+from chathistory.conformance.checks import checks_of
 from chathistory.conformance.checks._check import A, numbered
 from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory, UnknownClauseError
 
@@ -225,6 +228,20 @@ def test_a_glance_at_a_history_that_hangs_after_a_refusal_goes_straight_to_what_
     finally:
         released.set()
     assert named == [["ERR-3"], []]
+
+
+def test_where_time_passes_on_the_wall_alone_a_quick_run_waits_for_a_sample() -> None:
+    """Which programs are chosen is up to the seed; a clock that can be moved costs nothing."""
+    expiry = next(check for check in checks_of("EXP-1") if check.in_resolution)
+    moved = prepared(reference(), ["EXP-1"], QUICK)
+    waiting = replace(moved, backend=replace(moved.backend, advance=None))
+    cases = {}
+    for subject, seed in ((moved, 1), (waiting, 1), (waiting, 2)):
+        search = _Search(subject, expiry, replace(QUICK, seed=seed), Tally())
+        cases[subject is waiting, seed] = list(search._cases())
+    assert len(cases[True, 1]) < len(cases[False, 1])
+    assert cases[True, 1]
+    assert cases[True, 1] != cases[True, 2]
 
 
 def _with_sorted_keys(message: BaseMessage) -> BaseMessage:

@@ -233,6 +233,7 @@ def test_the_migration_in_the_documentation_frees_an_old_table(
 
 QUICK = Configuration(effort="quick", examples=2, shrink_seconds=1.0, clause_seconds=1.0)
 BROKEN = {
+    "ISO-6": "0 messages were expected",  # names of tables are cut at 63 bytes, and two are one then
     "ISO-7": "current transaction is aborted",  # one session's refusal fails all that share the connection
     "ERR-3": "current transaction is aborted",
     "VAL-9": "unexpected message type",  # one message of an unknown class makes a session unreadable
@@ -259,7 +260,7 @@ def test_what_is_wrong_with_langchain_postgres_is_found(peer: Any, clause: str, 
     assert words in f"{found.expected} {found.observed} {found.explanation}"
 
 
-@pytest.mark.parametrize("clause", ["ORD-2", "SNP-2", "CLR-3", "ISO-6", "ATM-2"])
+@pytest.mark.parametrize("clause", ["ORD-2", "SNP-2", "CLR-3", "ISO-3", "ATM-2"])
 def test_what_langchain_postgres_keeps_is_not_blamed(peer: Any, clause: str) -> None:
     """A clause that it keeps passes."""
     [result] = check(peer, clauses=[clause], configuration=QUICK).clauses

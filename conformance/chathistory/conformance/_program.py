@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 Mode: TypeAlias = Literal["sync", "async"]
 AddCall: TypeAlias = Literal["add_messages", "add_message", "add_user_message", "add_ai_message"]
 Container: TypeAlias = Literal["list", "tuple", "deque", "generator", "failing generator", "broken generator", "bare"]
-FAILING: frozenset[Container] = frozenset({"failing generator", "broken generator"})
+FAILING: tuple[Container, ...] = ("failing generator", "broken generator")
 """The containers that raise while they are read."""
 EditTarget: TypeAlias = Literal["argument", "result"]
 EditKind: TypeAlias = Literal["append", "pop", "reverse", "clear", "content", "nested", "field", "deep"]

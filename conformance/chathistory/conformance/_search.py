@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import zlib
@@ -38,6 +39,9 @@ RUNS_OF_A_WITNESS = 3
 _SAMPLES: Mapping[Effort, tuple[int, int]] = {"quick": (3, 45), "full": (12, 400), "thorough": (10**9, 10**9)}
 """Of a check's cases, how many programs with how many calls in all are run on a store whose calls are costly."""
 _HURRY_OF_SLOW_STORES = 20.0
+
+_SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "thorough": math.inf}
+"""How long the cases of a check may wait in all, where time passes by the clock on the wall alone."""
 
 _FEW_CALLS, _FEW_MESSAGES = 70, 300
 """What a program may have that is tried at a glance."""
@@ -242,12 +246,29 @@ class _Search(Experiment):
             *self.check.cases(effort),
             *self.check.seeded(effort, self.configuration.seed),
         ]
+        if self.subject.backend.advance is None:
+            cases = self._in_good_time(cases)
         if not self.subject.is_slow:
             return cases
         chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311
         if len(chosen) < len(cases):
             self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
         return chosen
+
+    def _in_good_time(self, cases: list[Program]) -> list[Program]:
+        """The cases; as many of them, as the seed chooses, as wait no longer in all than the effort allows."""
+        waits = [_seconds_of_waiting(self.prepared(case)) for case in cases]
+        left = _SECONDS_OF_WAITING[self.configuration.effort]
+        if sum(waits) <= left:
+            return cases
+        chance = random.Random(f"{self.configuration.seed} {self.check.name}")  # noqa: S311 -- no secret
+        chosen: set[int] = set()
+        for place in chance.sample(range(len(cases)), len(cases)):
+            if not chosen or waits[place] <= left:
+                chosen.add(place)
+                left -= waits[place]
+        self.tally.chosen = "it waits by the clock on the wall: of the programs that every run holds, a sample was run"
+        return [case for place, case in enumerate(cases) if place in chosen]
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -319,6 +340,10 @@ class _Search(Experiment):
             self.tidy()
             small, smallest = (small, confirmed.divergence) if confirmed.divergence else (program, divergence)
         return Violation(self.check, small, smallest, search)
+
+
+def _seconds_of_waiting(program: Program) -> float:
+    return sum(step.seconds for step in program.steps if isinstance(step, Wait))
 
 
 def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:
