@@ -233,7 +233,7 @@ def test_a_glance_at_a_history_that_hangs_after_a_refusal_goes_straight_to_what_
 def test_where_time_passes_on_the_wall_alone_a_quick_run_waits_for_a_sample() -> None:
     """Which programs are chosen is up to the seed; a clock that can be moved costs nothing."""
     expiry = next(check for check in checks_of("EXP-1") if check.in_resolution)
-    moved = prepared(reference(), ["EXP-1"], QUICK)
+    moved = prepared(next(iter(reference())), ["EXP-1"], QUICK)
     waiting = replace(moved, backend=replace(moved.backend, advance=None))
     cases = {}
     for subject, seed in ((moved, 1), (waiting, 1), (waiting, 2)):
