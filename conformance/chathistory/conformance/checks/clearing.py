@@ -168,6 +168,7 @@ CHECKS = (
             batch_sizes=(1, 2, 3),
         ),
         controls=without_clears,
+        at_a_glance=8,
     ),
     Check(
         clause="CLR-4",
