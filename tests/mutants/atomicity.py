@@ -116,6 +116,11 @@ class TakesNumbersOneByOne(RecordHistory):
         with self._transaction():
             self._records().update(zip(numbers, items, strict=True))
 
+    def _append(self, items: list[Any]) -> None:
+        first = self.store.notes.get(self._key(), 0)
+        self._records().update(enumerate(items, first))
+        self.store.notes[self._key()] = first + len(items)
+
 
 @mutant("ATM-3", "CON-3", "CON-4", hardness="timing")
 class ShowsABatchFromItsEnd(OneWriter):
