@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -363,7 +363,7 @@ def copy_of(value: Any) -> Any:
 
 def _is_empty(value: Any) -> bool:
     """Whether nothing was read; a list of a backend's own may have no truth value."""
-    return len(value) == 0 if isinstance(value, list | tuple) else value is None
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def _as_list(value: Any) -> Any:
