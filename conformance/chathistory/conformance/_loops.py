@@ -66,7 +66,7 @@ class EventLoop:
     def replace(self) -> None:
         """Close the present loop, and let go of it before the next is made: that may stand where this one stood."""
         self.renew()
-        gc.collect()
+        gc.collect(1)  # it is young; a whole collection would take as long as many programs
 
     def abandon(self) -> None:
         """Forget a loop in which something hangs; closing it could hang as well."""

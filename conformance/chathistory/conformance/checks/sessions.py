@@ -388,7 +388,7 @@ CHECKS = (
         lens=_OTHERS,
         cases=_collisions,
         controls=with_plain_ids_and_each_alone,
-        at_a_glance=80,
+        at_a_glance=40,
     ),
     Check(
         clause="ISO-3",
