@@ -25,6 +25,7 @@ from chathistory.conformance._script import Expectation
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance._tally import Tally
+from chathistory.conformance._together import LARGE
 from chathistory.conformance._trials import TRIALS
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.conformance.checks._check import Probe
@@ -358,13 +359,22 @@ def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Rand
 
 def _is_short(program: Program, backend: Backend) -> bool:
     """Whether it is a few calls with a few messages, in this process, and no wait that takes time."""
-    messages = sum(len(step.messages) for step in program.steps if isinstance(step, Add))
+    messages = sum(map(_messages_of, program.steps))
     calls = sum(not isinstance(step, Open | Together) for step in program.steps)
     return (
         messages <= _FEW_MESSAGES
         and calls <= _FEW_CALLS
         and not any(_takes_long(step, backend) for step in program.steps)
     )
+
+
+def _messages_of(step: Step) -> int:
+    """How many messages a step adds; long ones count as many."""
+    if isinstance(step, Together):
+        calls = [call for worker in step.workers for call in worker]
+        large = sum(isinstance(call, str) and call.startswith(LARGE) for call in calls)
+        return sum(call for call in calls if isinstance(call, int)) + large * _FEW_MESSAGES
+    return len(step.messages) if isinstance(step, Add) else 0
 
 
 def _takes_long(step: Step, backend: Backend) -> bool:
