@@ -23,6 +23,7 @@ Worker = tuple[int | str, ...]
 How = Literal["threads", "tasks", "processes"]
 
 _ATTEMPTS: Mapping[Effort, int] = {"quick": 2, "full": 4, "thorough": 60}
+_ONCE: Mapping[Effort, int] = {"quick": 1, "full": 2, "thorough": 60}
 _ATTEMPTS_OF_PROCESSES: Mapping[Effort, int] = {"quick": 1, "full": 2, "thorough": 30}
 
 _SEEDED: Mapping[Effort, int] = {"quick": 1, "full": 3, "thorough": 60}
@@ -36,13 +37,12 @@ _BATCHES: Worker = (3, 2, 5, 2, 4, 3)
 
 
 def _programs(
-    how: How, sets: Iterable[tuple[Worker, ...]], *, opens: bool = False
+    how: How, sets: Iterable[tuple[Worker, ...]], *, opens: bool = False, attempts: Mapping[Effort, int]
 ) -> Callable[[Effort], Iterator[Program]]:
     """Each set of workers through one handle and through several, as often as the effort allows."""
 
     def cases(effort: Effort) -> Iterator[Program]:
-        attempts = (_ATTEMPTS_OF_PROCESSES if how == "processes" else _ATTEMPTS)[effort]
-        for _ in range(attempts):
+        for _ in range((_ATTEMPTS_OF_PROCESSES if how == "processes" else attempts)[effort]):
             for workers in sets:
                 for shared in (False,) if opens or how == "processes" else (True, False):
                     yield program(
@@ -143,14 +143,15 @@ def _check(
     *,
     opens: bool = False,
     controls: Callable[[Program], Iterable[Program]] | None = None,
+    attempts: Mapping[Effort, int] = _ATTEMPTS,
 ) -> Check:
     calls = tuple(dict.fromkeys(call for workers in sets for worker in workers for call in worker if _is_small(call)))
     return Check(
         clause=clause,
         name=f"{name} ({how})",
         lens=Lens(aspect=aspect),
-        cases=_programs(how, sets, opens=opens),
-        seeded=_no_more if opens else _seeded_programs(clause, how, calls),
+        cases=_programs(how, sets, opens=opens, attempts=attempts),
+        seeded=_no_more if opens or not calls else _seeded_programs(clause, how, calls),
         controls=controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another),
         needs={"threads": needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
@@ -190,9 +191,8 @@ _BATCHES_AND_READERS = (
     (_BATCHES * 2, _READING * 3),
     (_BATCHES, _BATCHES, _READING * 2),
     (_LARGE_BATCHES, _READING * 2),
-    ((130, 300), _READING * 3),
-    ((f"{LARGE}8",) * 2, _READING * 3),
 )
+_LARGER_BATCHES_AND_READERS = (((130, 300), _READING * 2), ((f"{LARGE}8",), _READING * 2))
 _PROCESSES = ((_BOTH * 2, _BOTH * 2, _ADDING * 2),)
 _CLEARERS = (
     ((1, 1, "clear", 1, 1, "read"), (1, "read", 1, 1, "read", 1)),
@@ -236,6 +236,12 @@ CHECKS = (
     _check("ATM-2", "nothing stands inside a batch", "torn", "tasks", _BATCH_ADDERS),
     _check("ATM-3", "nobody reads a part of a batch", "torn", "threads", _BATCHES_AND_READERS),
     _check("ATM-3", "nobody reads a part of a batch", "torn", "tasks", _BATCHES_AND_READERS),
+    *(
+        _check(
+            "ATM-3", "nobody reads a part of a large batch", "torn", how, _LARGER_BATCHES_AND_READERS, attempts=_ONCE
+        )
+        for how in _ONE_PROCESS
+    ),
     _check(
         "ASY-4",
         "calls beside cancelled ones are left alone",
