@@ -49,10 +49,10 @@ def opened(target):
         yield found
 
 
-def failing(messages):
+def failing(messages, kind=ValueError):
     """An iterable that fails at its end."""
     yield from messages
-    raise ValueError("the caller's iterable failed")
+    raise kind("the caller's iterable failed")
 
 
 def short(value):

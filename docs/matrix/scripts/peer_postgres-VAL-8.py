@@ -1,7 +1,7 @@
 """VAL-8: The key order of objects inside messages SHOULD survive.
 
-peer:postgres: [0].additional_kwargs['value'] has its keys in the order ["2", "-1"], not ["-1",
-"2"].
+peer:postgres: [0].additional_kwargs['value'] has its keys in the order ["a", "bb"], not ["bb",
+"a"].
 
 Run it:  python THIS_FILE.py [TARGET]
 
@@ -81,7 +81,7 @@ with opened(TARGET) as backend:
     get_session_history = getattr(backend, "get_session_history", backend)
     h1 = get_session_history(f"{run}-a")
 
-    h1.add_messages([HumanMessage("m1", additional_kwargs={"value": {"-1": "", "2": ""}})])
+    h1.add_messages([HumanMessage("m1", additional_kwargs={"value": {"bb": 0, "a": 0}})])
 
     # Step 3, at which the violation showed.
     try:
@@ -89,7 +89,7 @@ with opened(TARGET) as backend:
     except Exception as error:
         observed = error
 
-expected = [HumanMessage("m1", additional_kwargs={"value": {"-1": "", "2": ""}})]
+expected = [HumanMessage("m1", additional_kwargs={"value": {"bb": 0, "a": 0}})]
 if same(observed, expected):
     print("FIXED: VAL-8 at step 3")
 else:

@@ -1,6 +1,6 @@
 """ATM-2: A batch is contiguous: no other writer's message stands inside it.
 
-peer:redis: Read 30 by worker -1 holds 'w1-0-0' inside the batch of add 9 by worker 2, between
+peer:redis: Read 30 by worker -1 holds 'w3-0-0' inside the batch of add 2 by worker 2, between
 'w2-0-0' and 'w2-0-1'.
 
 Run it:  python THIS_FILE.py [TARGET]
@@ -440,7 +440,10 @@ CLEAR = "clear"
 READ = "read"
 CANCEL = "cancel "
 REFUSE = "refuse "
+SINGLE = "single"
+LARGE = "large "
 SECONDS_TO_END = 30.0
+_PADDING = " " + "x" * 40_000
 
 
 @dataclass(frozen=True)
@@ -472,13 +475,15 @@ def run_together(
     With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
 
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
-    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later;
-    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse.
+    "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later, as
+    is the read of "cancel read";
+    "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse;
+    "single", for threads, adds one message by `add_message`; "large 3", for threads and tasks, adds three long ones.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
-    handles = [one or (None if opens or elsewhere else open_history()) for _ in workers]
+    handles = [one if shared else None if opens or elsewhere else open_history() for _ in workers]
     events: list[Event] = []
     if elsewhere:
         _as_processes(*elsewhere, workers, events)
@@ -506,15 +511,15 @@ def _as_threads(
     def work(number: int) -> None:
         barrier.wait()
         try:
-            history = handles[number] or open_history()
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            history = _handle(handles[number], open_history)
+        except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
             events.append(Event(number, "open", 0, time.monotonic(), error=error))
             return
         for call, added in _calls(number, workers[number]):
             began = time.monotonic()
             try:
                 result = _sync_call(history, call, added)
-            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
                 ended, may_raise = time.monotonic(), _may_raise(call)
                 events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
@@ -533,6 +538,11 @@ def _as_threads(
         sys.setswitchinterval(interval)
     if any(thread.is_alive() for thread in threads):
         events.append(Event(-2, "hung", deadline, None))
+
+
+def _handle(opened: Any, open_history: Callable[[], Any]) -> Any:
+    """The handle, or a new one; a handle may have no truth value."""
+    return open_history() if opened is None else opened
 
 
 def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event]) -> None:
@@ -560,22 +570,26 @@ async def _as_tasks(
     open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
 ) -> None:
     async def work(number: int) -> None:
-        history = handles[number] or open_history()
+        history = _handle(handles[number], open_history)
         for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
             if _is_cancelled(call):
-                await _cancelled_add(history, added, place % 5)
-                events.append(Event(number, "add", began, None, added))
+                await _cancelled(history, added, place % 5)
+                if added:
+                    events.append(Event(number, "add", began, None, added))
                 continue
             try:
                 result = await _async_call(history, call, added)
-            except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            except (Exception, asyncio.CancelledError) as error:
                 ended, may_raise = time.monotonic(), _may_raise(call)
+                if ended > deadline:
+                    raise
                 events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
 
+    deadline = time.monotonic() + SECONDS_TO_END
     working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]
     try:
         await asyncio.wait_for(asyncio.gather(*working), SECONDS_TO_END)
@@ -587,7 +601,8 @@ def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...
     """The calls of a worker, with the contents that each adds: unique in the whole run."""
     calls: list[tuple[Any, tuple[str, ...]]] = []
     for place, call in enumerate(worker):
-        size = 0 if call in (READ, CLEAR) else int(str(call).removeprefix(CANCEL).removeprefix(REFUSE))
+        word = str(call).removeprefix(CANCEL).removeprefix(REFUSE).removeprefix(LARGE)
+        size = int(word) if word.isdigit() else int(call == SINGLE)
         calls.append((call, tuple(f"w{number}-{place}-{item}" for item in range(size))))
     return calls
 
@@ -602,15 +617,17 @@ def _may_raise(call: Any) -> bool:
 
 def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
     """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
-    batch = [HumanMessage(content) for content in added]
+    padding = _PADDING if str(call).startswith(LARGE) else ""
+    batch = [HumanMessage(f"{content}{padding}") for content in added]
     if _may_raise(call):
         batch[-1].additional_kwargs["value"] = float("nan")
     return batch
 
 
-async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> None:
-    """Begin an add, and cancel it after so many turns: nobody knows whether it takes effect."""
-    task = asyncio.ensure_future(history.aadd_messages([HumanMessage(content) for content in added]))
+async def _cancelled(history: Any, added: tuple[str, ...], turns: int) -> None:
+    """Begin an add, or a read, and cancel it after so many turns: nobody knows whether an add takes effect."""
+    messages = [HumanMessage(content) for content in added]
+    task = asyncio.ensure_future(history.aadd_messages(messages) if added else history.aget_messages())
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
@@ -619,7 +636,8 @@ async def _cancelled_add(history: Any, added: tuple[str, ...], turns: int) -> No
 
 
 def _kind(call: Any) -> str:
-    return "add" if isinstance(call, int) or _may_raise(call) else str(call)
+    is_add = isinstance(call, int) or _may_raise(call) or call == SINGLE or str(call).startswith(LARGE)
+    return "add" if is_add else str(call)
 
 
 def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -627,6 +645,8 @@ def _sync_call(history: Any, call: Any, added: tuple[str, ...]) -> tuple[str, ..
         return _contents(history.messages)
     if call == CLEAR:
         history.clear()
+    elif call == SINGLE:
+        history.add_message(*_batch(call, added))
     else:
         history.add_messages(_batch(call, added))
     return None
@@ -647,7 +667,7 @@ async def _read(history: Any) -> Any:
 
 
 def _contents(messages: Any) -> tuple[str, ...]:
-    return tuple(str(message.content) for message in messages)
+    return tuple(str(message.content).removesuffix(_PADDING) for message in messages)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ with opened(TARGET) as backend:
     try:
         h1.add_messages([None])
     except Exception as error:
-        text = f"{error} {error!r}"
+        text = f"{error} {error!r} " + str(getattr(error, "__notes__", ""))
     secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]
 
 if session_id in text and not secrets and not CREDENTIALS.search(text):

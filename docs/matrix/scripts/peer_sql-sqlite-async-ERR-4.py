@@ -72,7 +72,7 @@ with opened(TARGET) as backend:
     try:
         loop.run_until_complete(h1.aadd_messages([None]))
     except Exception as error:
-        text = f"{error} {error!r}"
+        text = f"{error} {error!r} " + str(getattr(error, "__notes__", ""))
     secrets = [secret for secret in getattr(backend, "secrets", ()) if secret in text]
     loop.close()
 
