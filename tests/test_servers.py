@@ -63,10 +63,9 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def temporary_folders() -> set[Path]:
-    """The folders of servers that there are."""
-    there = Path(tempfile.gettempdir())
-    return {path for store in OPENERS for path in there.glob(f"chathistory-{store}-*")}
+def folders_of_servers(there: Path) -> list[Path]:
+    """The folders that servers have made in one for temporary files."""
+    return [path for store in OPENERS for path in there.glob(f"chathistory-{store}-*")]
 
 
 @pytest.mark.parametrize("name", OPENERS)
@@ -127,18 +126,22 @@ def test_no_server_outlives_a_killed_process() -> None:
             print("up", flush=True)
             time.sleep(600)
     """
-    before = temporary_folders()
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)  # noqa: S603 -- ours
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == "up\n"
-        children, folders = children_of(process.pid), temporary_folders() - before
-        assert len(children) >= 4  # the servers, and who watches over them
-        assert len(folders) >= 2
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert within(30, lambda: not any(is_running(child) for child in children))
-    assert within(30, lambda: not any(folder.exists() for folder in folders))
+    with tempfile.TemporaryDirectory() as name:  # of its own: tests beside this one open servers, too
+        there = Path(name)
+        there.chmod(0o711)  # a server that runs as another user has its files inside
+        process = subprocess.Popen(  # noqa: S603 -- ours
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": name}
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == "up\n"
+            children = children_of(process.pid)
+            assert len(children) >= 4  # the servers, and who watches over them
+            assert len(folders_of_servers(there)) >= 2
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert within(30, lambda: not any(is_running(child) for child in children))
+        assert within(30, lambda: not folders_of_servers(there))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,16 @@ class LosesTheLastOfAnAsyncBatch(JsonHistory):
         await self._arun(self._add(items[:-1] or items))
 
 
+@mutant("ASY-1", "ORD-5", hardness="data", operations=1)
+class CountsAsyncBatches(JsonHistory):
+    """The async form asks for the length of what the sync form only goes through."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        if len(messages):  # type: ignore[arg-type]  # the defect
+            await super().aadd_messages(messages)
+
+
 @mutant("ASY-1", hardness="data", operations=2)
 class ReadsAnAsyncPageOf100(JsonHistory):
     """The async driver pages, and the sync one doesn't."""
@@ -253,6 +263,32 @@ class BlocksTheLoopWhileATaskWrites(JsonHistory):
         return self.store.notes.setdefault("mutex", threading.Lock())  # type: ignore[no-any-return]
 
 
+@mutant("ASY-3", hardness="timing")
+class BlocksInItsFirstCall(JsonHistory):
+    """The first async call of a handle connects, by the client for sync calls."""
+
+    _is_connected = False
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        if not self._is_connected:
+            self._is_connected = True
+            time.sleep(self.store.latency)  # noqa: ASYNC251 -- the defect
+        return await super()._arun(steps)
+
+
+@mutant("ASY-3", hardness="timing")
+class BlocksForBatches(JsonHistory):
+    """A single message is written in a thread; several are written at once, and by the blocking client."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if len(items) > 1:
+            self._run(self._add(items))
+        else:
+            await self._arun(self._add(items))
+
+
 # ASY-4
 
 
@@ -363,6 +399,37 @@ class UndoesMoreThanWasCancelled(JsonHistory):
             raise
 
 
+@mutant("ASY-4", "ERR-2", "CON-1", hardness="stateful", operations=1)
+class SwallowsCancellation(JsonHistory):
+    """CancelledError is caught with the other errors of a bad network, and the add returns as if it were done."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        try:
+            await asyncio.sleep(0.0005)
+        except asyncio.CancelledError:
+            return
+        await self._arun(self._add(items))
+
+
+@mutant("ASY-4", "CLR-1", "CON-4", hardness="stateful", operations=3)
+class ClearsTwoAtATime(JsonHistory):
+    """A clear asks for the keys and deletes two by each request: cancelled, it leaves the rest."""
+
+    @override
+    async def aclear(self) -> None:
+        await asyncio.sleep(0.0006)
+        while True:
+            with self._transaction():
+                kept = self._items()[2:]
+                self._erase()
+                if not kept:
+                    return
+                self.store.lists[self._key()] = kept
+            await asyncio.sleep(0.0004)
+
+
 # ASY-5
 
 
@@ -468,63 +535,3 @@ class SharesAReadAmongTasks(JsonHistory):
     async def _fetched(self) -> Any:
         await asyncio.sleep(0.001)
         return await super().aget_messages()
-
-
-# Found later
-
-
-@mutant("ASY-3", hardness="timing")
-class BlocksInItsFirstCall(JsonHistory):
-    """The first async call of a handle connects, by the client for sync calls."""
-
-    _is_connected = False
-
-    async def _arun(self, steps: Steps[T]) -> T:
-        if not self._is_connected:
-            self._is_connected = True
-            time.sleep(self.store.latency)  # noqa: ASYNC251 -- the defect
-        return await super()._arun(steps)
-
-
-@mutant("ASY-3", hardness="timing")
-class BlocksForBatches(JsonHistory):
-    """A single message is written in a thread; several are written at once, and by the blocking client."""
-
-    @override
-    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
-        items = self._encode(messages)
-        if len(items) > 1:
-            self._run(self._add(items))
-        else:
-            await self._arun(self._add(items))
-
-
-@mutant("ASY-4", "ERR-2", "CON-1", hardness="stateful", operations=1)
-class SwallowsCancellation(JsonHistory):
-    """CancelledError is caught with the other errors of a bad network, and the add returns as if it were done."""
-
-    @override
-    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
-        items = self._encode(messages)
-        try:
-            await asyncio.sleep(0.0005)
-        except asyncio.CancelledError:
-            return
-        await self._arun(self._add(items))
-
-
-@mutant("ASY-4", "CLR-1", "CON-4", hardness="stateful", operations=3)
-class ClearsTwoAtATime(JsonHistory):
-    """A clear asks for the keys and deletes two by each request: cancelled, it leaves the rest."""
-
-    @override
-    async def aclear(self) -> None:
-        await asyncio.sleep(0.0006)
-        while True:
-            with self._transaction():
-                kept = self._items()[2:]
-                self._erase()
-                if not kept:
-                    return
-                self.store.lists[self._key()] = kept
-            await asyncio.sleep(0.0004)

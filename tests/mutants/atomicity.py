@@ -84,6 +84,18 @@ class StoresAnAsyncBatchUpToTheBadOne(JsonHistory):
             await self._arun(self._add(items))
 
 
+@mutant("ATM-1", "ATM-3", "ATM-2", "CON-4", hardness="data", operations=1)
+class EncodesByThe64(JsonHistory):
+    """Messages are encoded and stored in chunks of 64: what is refused further back leaves the chunks before it."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        batch = self._batch(messages)
+        with self.store.notes.setdefault("writers", threading.RLock()):
+            for begin in range(0, max(len(batch), 1), 64):
+                super().add_messages(batch[begin : begin + 64])
+
+
 # ATM-2 and ATM-3
 
 
@@ -147,21 +159,6 @@ class TakesTwoTransactionsForMany(JsonHistory):
         if items[10:]:
             yield 0.0005
             yield from super()._add(items[10:])
-
-
-# Found later
-
-
-@mutant("ATM-1", "ATM-3", "ATM-2", "CON-4", hardness="data", operations=1)
-class EncodesByThe64(JsonHistory):
-    """Messages are encoded and stored in chunks of 64: what is refused further back leaves the chunks before it."""
-
-    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
-        """Append a batch."""
-        batch = self._batch(messages)
-        with self.store.notes.setdefault("writers", threading.RLock()):
-            for begin in range(0, max(len(batch), 1), 64):
-                super().add_messages(batch[begin : begin + 64])
 
 
 @mutant("ATM-3", "ATM-2", "CON-4", "ASY-4", hardness="timing")

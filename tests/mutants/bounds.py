@@ -141,9 +141,6 @@ class LeavesAnAssignmentUntrimmed(JsonHistory):
             self.history_size = size
 
 
-# Found later
-
-
 @mutant("BND-1", hardness="stateful", operations=3)
 class CountsItsOwnAddsOnly(JsonHistory):
     """A handle looks whether there is too much once it has filled the bound by itself."""

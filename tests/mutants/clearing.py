@@ -188,6 +188,17 @@ class SendsItsLastBatchAgain(JsonHistory):
         self._last = ()
 
 
+@mutant("CLR-3", "ORD-3", "ISO-3", "CLR-1", hardness="stateful", operations=4)
+class TakesWhatFollowsAClearForARetry(JsonHistory):
+    """What was sent at a place is remembered, so that a retry is not stored twice; a clear doesn't forget it."""
+
+    def _append(self, items: list[Any]) -> None:
+        sent = self.store.notes.setdefault(("sent", self._key()), set())
+        if (mark := (len(self._items()), tuple(items))) not in sent:
+            sent.add(mark)
+            super()._append(items)
+
+
 # CLR-4
 
 
@@ -315,17 +326,3 @@ class SharesLongTexts(JsonHistory):
 
 def _is_kept(item: Any, kept: dict[int, str]) -> bool:
     return not isinstance(item, tuple) or item[1] in kept
-
-
-# Found later
-
-
-@mutant("CLR-3", "ORD-3", "ISO-3", "CLR-1", hardness="stateful", operations=4)
-class TakesWhatFollowsAClearForARetry(JsonHistory):
-    """What was sent at a place is remembered, so that a retry is not stored twice; a clear doesn't forget it."""
-
-    def _append(self, items: list[Any]) -> None:
-        sent = self.store.notes.setdefault(("sent", self._key()), set())
-        if (mark := (len(self._items()), tuple(items))) not in sent:
-            sent.add(mark)
-            super()._append(items)

@@ -122,6 +122,18 @@ class KeepsSessionsPerThread(JsonHistory):
         return (self.partition, self.session_id, local.token)
 
 
+@mutant("CON-1", "CON-4", "CON-3", "ORD-6", hardness="timing")
+class AddsSinglesWithoutTheLock(JsonHistory):
+    """add_message reads and writes back by itself, for speed, and knows nothing of the lock."""
+
+    def add_message(self, message: BaseMessage) -> None:
+        """Append one message."""
+        items = self._encode([message])
+        kept = self._items()
+        time.sleep(0.0005)
+        self._put([*kept, *items])
+
+
 # CON-2 and CON-3
 
 
@@ -409,18 +421,3 @@ def _next_number(history: NumbersByTheProcess) -> int:
     if place not in _NEXT:
         _NEXT[place] = history._ask(op="length")
     return _NEXT[place]
-
-
-# Found later
-
-
-@mutant("CON-1", "CON-4", "CON-3", "ORD-6", hardness="timing")
-class AddsSinglesWithoutTheLock(JsonHistory):
-    """add_message reads and writes back by itself, for speed, and knows nothing of the lock."""
-
-    def add_message(self, message: BaseMessage) -> None:
-        """Append one message."""
-        items = self._encode([message])
-        kept = self._items()
-        time.sleep(0.0005)
-        self._put([*kept, *items])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from tests.mutants._network import NetworkHistory, ToyServer
@@ -186,6 +187,15 @@ class TakesALostConnectionForDone(NetworkHistory):
             return super()._send(line)
         except OSError:
             return []
+
+
+@network_mutant("DUR-4", "ERR-2", "SNP-5", hardness="stateful", operations=2)
+class TakesALostAssignmentForDone(NetworkHistory):
+    """An assignment is thought to matter less than an add: its errors are logged."""
+
+    def _put(self, texts: list[str]) -> None:
+        with suppress(OSError):
+            super()._put(texts)
 
 
 @network_mutant("DUR-4", "ERR-2", hardness="stateful", operations=2)

@@ -86,6 +86,33 @@ class SplitsTextIntoMessages(JsonHistory):
         return super()._batch(messages)
 
 
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesWhatLooksLikeAMessage(JsonHistory):
+    """What has a type and a content is one."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not is_batch(messages):
+            return super()._batch(messages)
+        return super()._batch([self._meant(message) for message in messages])
+
+    def _meant(self, message: Any) -> Any:
+        is_alike = type(message) is SimpleNamespace and hasattr(message, "content")
+        return HumanMessage(message.content) if is_alike else message
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class UnwrapsWhatHoldsAMessage(JsonHistory):
+    """A generation of a model is as good as its message."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if not is_batch(messages):
+            return super()._batch(messages)
+        return super()._batch([self._inside(message) for message in messages])
+
+    def _inside(self, message: Any) -> Any:
+        return message if isinstance(message, BaseMessage) else getattr(message, "message", message)
+
+
 # ERR-2
 
 
@@ -323,9 +350,6 @@ class FailsEverybodyBeside(_OneConnection):
         raise RuntimeError(f"session {self.session_id!r}: the transaction was rolled back")
 
 
-# Found later
-
-
 @mutant("ERR-4", hardness="data", operations=1)
 class NotesThePassword(JsonHistory):
     """The refusal is clean, and a note on it is not."""
@@ -336,30 +360,3 @@ class NotesThePassword(JsonHistory):
         except kind as error:
             error.__notes__ = [f"while writing to redis://user:{PASSWORD}@db:6379/0"]
             raise
-
-
-@mutant("ERR-1", hardness="data", operations=1)
-class TakesWhatLooksLikeAMessage(JsonHistory):
-    """What has a type and a content is one."""
-
-    def _batch(self, messages: Iterable[Any]) -> list[Any]:
-        if not is_batch(messages):
-            return super()._batch(messages)
-        return super()._batch([self._meant(message) for message in messages])
-
-    def _meant(self, message: Any) -> Any:
-        is_alike = type(message) is SimpleNamespace and hasattr(message, "content")
-        return HumanMessage(message.content) if is_alike else message
-
-
-@mutant("ERR-1", hardness="data", operations=1)
-class UnwrapsWhatHoldsAMessage(JsonHistory):
-    """A generation of a model is as good as its message."""
-
-    def _batch(self, messages: Iterable[Any]) -> list[Any]:
-        if not is_batch(messages):
-            return super()._batch(messages)
-        return super()._batch([self._inside(message) for message in messages])
-
-    def _inside(self, message: Any) -> Any:
-        return message if isinstance(message, BaseMessage) else getattr(message, "message", message)

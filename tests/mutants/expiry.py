@@ -91,6 +91,26 @@ class DeletesWhatItFoundExpired(JsonHistory):
         return (yield from super()._read())
 
 
+@mutant("EXP-1", hardness="data", operations=2)
+class CountsNoDays(JsonHistory):
+    """timedelta.seconds, where total_seconds() was meant."""
+
+    def _renew(self) -> None:
+        super()._renew()
+        if self.ttl is not None and self.ttl >= 86_400:
+            self.store.deadlines[self._key()] = self.store.now + self.ttl % 86_400
+
+
+@mutant("EXP-1", hardness="data", operations=2)
+class TakesLongTtlsForDates(JsonHistory):
+    """More than 30 days is a date to memcached, and one that is long past."""
+
+    def _renew(self) -> None:
+        super()._renew()
+        if self.ttl is not None and self.ttl > 30 * 86_400:
+            self.store.deadlines[self._key()] = self.store.now - 1
+
+
 # EXP-2
 
 
@@ -130,6 +150,29 @@ class RenewsInSyncAddsOnly(JsonHistory):
     async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
         deadline = self.store.deadlines.get(self._key())
         await super().aadd_messages(messages)
+        if deadline is not None and deadline > self.store.now and self.ttl is not None:
+            self.store.deadlines[self._key()] = deadline
+
+
+@mutant("EXP-2", hardness="data", operations=3)
+class SavesEarlyRenewals(JsonHistory):
+    """A deadline is left as it is where the new one would be hardly later."""
+
+    def _renew(self) -> None:
+        before = self.store.deadlines.get(self._key())
+        super()._renew()
+        if before is not None and self.ttl is not None and 0 < self.store.now + self.ttl - before < self.ttl / 10:
+            self.store.deadlines[self._key()] = before
+
+
+@mutant("EXP-2", "ORD-6", hardness="stateful", operations=3)
+class RenewsInBatchAddsOnly(JsonHistory):
+    """add_message has a statement of its own."""
+
+    def add_message(self, message: BaseMessage) -> None:
+        """Append one message."""
+        deadline = self.store.deadlines.get(self._key())
+        super().add_messages([message])
         if deadline is not None and deadline > self.store.now and self.ttl is not None:
             self.store.deadlines[self._key()] = deadline
 
@@ -201,49 +244,3 @@ class RenewsBeforeItLooks(JsonHistory):
         if self._key() in self.store.lists and self._items():
             self._renew()
         return super()._batch(messages)
-
-
-# Found later
-
-
-@mutant("EXP-1", hardness="data", operations=2)
-class CountsNoDays(JsonHistory):
-    """timedelta.seconds, where total_seconds() was meant."""
-
-    def _renew(self) -> None:
-        super()._renew()
-        if self.ttl is not None and self.ttl >= 86_400:
-            self.store.deadlines[self._key()] = self.store.now + self.ttl % 86_400
-
-
-@mutant("EXP-1", hardness="data", operations=2)
-class TakesLongTtlsForDates(JsonHistory):
-    """More than 30 days is a date to memcached, and one that is long past."""
-
-    def _renew(self) -> None:
-        super()._renew()
-        if self.ttl is not None and self.ttl > 30 * 86_400:
-            self.store.deadlines[self._key()] = self.store.now - 1
-
-
-@mutant("EXP-2", hardness="data", operations=3)
-class SavesEarlyRenewals(JsonHistory):
-    """A deadline is left as it is where the new one would be hardly later."""
-
-    def _renew(self) -> None:
-        before = self.store.deadlines.get(self._key())
-        super()._renew()
-        if before is not None and self.ttl is not None and 0 < self.store.now + self.ttl - before < self.ttl / 10:
-            self.store.deadlines[self._key()] = before
-
-
-@mutant("EXP-2", "ORD-6", hardness="stateful", operations=3)
-class RenewsInBatchAddsOnly(JsonHistory):
-    """add_message has a statement of its own."""
-
-    def add_message(self, message: BaseMessage) -> None:
-        """Append one message."""
-        deadline = self.store.deadlines.get(self._key())
-        super().add_messages([message])
-        if deadline is not None and deadline > self.store.now and self.ttl is not None:
-            self.store.deadlines[self._key()] = deadline

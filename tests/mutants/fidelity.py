@@ -152,6 +152,29 @@ class CutsContentAt65535(Altering):
         return text[:65_535]
 
 
+@mutant("VAL-2", "VAL-3", hardness="data", operations=2)
+class DropsUsesThatAreCalls(Altering):
+    """What an Anthropic answer says twice, as a block and as a call, is stored once."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        calls = {call["id"] for call in getattr(message, "tool_calls", ())}
+        if calls and isinstance(message.content, list):
+            message.content = [
+                block for block in message.content if not (isinstance(block, dict) and block.get("id") in calls)
+            ]
+        return message
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class WrapsImageUrls(Altering):
+    """The short form of an image_url is made the long one."""
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("image_url"), str):
+            return {**value, "image_url": {"url": value["image_url"]}}
+        return value
+
+
 # VAL-3
 
 
@@ -263,6 +286,46 @@ class LeavesOutUnsetFields(Altering):
         for name, field in type(message).model_fields.items():
             if name not in message.model_fields_set and not field.is_required():
                 message.__dict__[name] = field.get_default(call_default_factory=True)
+        return message
+
+
+@mutant("VAL-3", "VAL-4", hardness="data", operations=2)
+class AddsUpTokens(Altering):
+    """A total is what its parts come to."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if usage := getattr(message, "usage_metadata", None):
+            usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsUsageThatItHas(Altering):
+    """token_usage of the provider is not stored beside usage_metadata."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if getattr(message, "usage_metadata", None):
+            message.response_metadata.pop("token_usage", None)
+        return message
+
+
+@mutant("VAL-3", hardness="data", operations=2)
+class DropsPrivateFields(Altering):
+    """What begins with an underscore is nobody's business."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for name in [name for name in message.__pydantic_extra__ or {} if name.startswith("_")]:
+            del (message.__pydantic_extra__ or {})[name]
+        return message
+
+
+@mutant("VAL-3", "VAL-5", hardness="data", operations=2)
+class LowersRoles(Altering):
+    """Roles are compared without case, and stored so."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message, ChatMessage):
+            message.role = message.role.lower()
         return message
 
 
@@ -468,6 +531,22 @@ class UnescapesBackslashes(Altering):
         return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\")
 
 
+@mutant("VAL-5", "VAL-2", "VAL-7", hardness="data", operations=2)
+class EndsInOneLineFeed(Altering):
+    """A block scalar of YAML, whose last line feeds are one."""
+
+    def _text(self, text: str) -> str:
+        return re.sub(r"\n\n+\Z", "\n", text)
+
+
+@mutant("VAL-5", "VAL-4", "VAL-6", "VAL-2", "VAL-3", hardness="data", operations=2)
+class CutsKeys(Altering):
+    """A column of 255 characters for keys."""
+
+    def _value(self, value: Any) -> Any:
+        return {key[:255]: item for key, item in value.items()} if type(value) is dict else value
+
+
 # VAL-6
 
 
@@ -512,6 +591,22 @@ class MergesCollidingKeys(Altering):
         if type(value) is not dict or len({str(key) for key in value}) == len(value):
             return value
         return {str(key): child for key, child in value.items()}
+
+
+@mutant("VAL-6", "VAL-10", hardness="data", operations=1)
+class TurnsPathsIntoText(Altering):
+    """os.fspath, for whatever has one."""
+
+    def _value(self, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+@mutant("VAL-6", "VAL-10", hardness="data", operations=1)
+class TurnsRangesIntoLists(Altering):
+    """Whatever can be iterated is a list to the encoder."""
+
+    def _value(self, value: Any) -> Any:
+        return list(value) if isinstance(value, range | deque) else value
 
 
 # VAL-7
@@ -590,6 +685,14 @@ class SortsKeys(Altering):
 
     def _value(self, value: Any) -> Any:
         return dict(sorted(value.items(), key=str)) if type(value) is dict else value
+
+
+@mutant("VAL-8", hardness="data", operations=2)
+class SortsLargeObjects(Altering):
+    """A map of more than 32 keys is a tree."""
+
+    def _value(self, value: Any) -> Any:
+        return dict(sorted(value.items())) if type(value) is dict and len(value) > 32 else value
 
 
 # VAL-9
@@ -853,115 +956,9 @@ class TakesFieldsForColumns(Altering):
         return message
 
 
-# Found later
-
-
-@mutant("VAL-5", "VAL-2", "VAL-7", hardness="data", operations=2)
-class EndsInOneLineFeed(Altering):
-    """A block scalar of YAML, whose last line feeds are one."""
-
-    def _text(self, text: str) -> str:
-        return re.sub(r"\n\n+\Z", "\n", text)
-
-
-@mutant("VAL-2", "VAL-3", hardness="data", operations=2)
-class DropsUsesThatAreCalls(Altering):
-    """What an Anthropic answer says twice, as a block and as a call, is stored once."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        calls = {call["id"] for call in getattr(message, "tool_calls", ())}
-        if calls and isinstance(message.content, list):
-            message.content = [
-                block for block in message.content if not (isinstance(block, dict) and block.get("id") in calls)
-            ]
-        return message
-
-
-@mutant("VAL-2", hardness="data", operations=2)
-class WrapsImageUrls(Altering):
-    """The short form of an image_url is made the long one."""
-
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("image_url"), str):
-            return {**value, "image_url": {"url": value["image_url"]}}
-        return value
-
-
-@mutant("VAL-3", "VAL-4", hardness="data", operations=2)
-class AddsUpTokens(Altering):
-    """A total is what its parts come to."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        if usage := getattr(message, "usage_metadata", None):
-            usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
-        return message
-
-
-@mutant("VAL-3", hardness="data", operations=2)
-class DropsUsageThatItHas(Altering):
-    """token_usage of the provider is not stored beside usage_metadata."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        if getattr(message, "usage_metadata", None):
-            message.response_metadata.pop("token_usage", None)
-        return message
-
-
-@mutant("VAL-3", hardness="data", operations=2)
-class DropsPrivateFields(Altering):
-    """What begins with an underscore is nobody's business."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        for name in [name for name in message.__pydantic_extra__ or {} if name.startswith("_")]:
-            del (message.__pydantic_extra__ or {})[name]
-        return message
-
-
-@mutant("VAL-3", "VAL-5", hardness="data", operations=2)
-class LowersRoles(Altering):
-    """Roles are compared without case, and stored so."""
-
-    def _altered(self, message: BaseMessage) -> BaseMessage:
-        if isinstance(message, ChatMessage):
-            message.role = message.role.lower()
-        return message
-
-
-@mutant("VAL-5", "VAL-4", "VAL-6", "VAL-2", "VAL-3", hardness="data", operations=2)
-class CutsKeys(Altering):
-    """A column of 255 characters for keys."""
-
-    def _value(self, value: Any) -> Any:
-        return {key[:255]: item for key, item in value.items()} if type(value) is dict else value
-
-
-@mutant("VAL-6", "VAL-10", hardness="data", operations=1)
-class TurnsPathsIntoText(Altering):
-    """os.fspath, for whatever has one."""
-
-    def _value(self, value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-@mutant("VAL-6", "VAL-10", hardness="data", operations=1)
-class TurnsRangesIntoLists(Altering):
-    """Whatever can be iterated is a list to the encoder."""
-
-    def _value(self, value: Any) -> Any:
-        return list(value) if isinstance(value, range | deque) else value
-
-
 @mutant("VAL-10", "VAL-6", hardness="data", operations=1)
 class TurnsNamedTuplesIntoObjects(Altering):
     """As simplejson does."""
 
     def _value(self, value: Any) -> Any:
         return dict(value._asdict()) if isinstance(value, tuple) and hasattr(value, "_asdict") else value
-
-
-@mutant("VAL-8", hardness="data", operations=2)
-class SortsLargeObjects(Altering):
-    """A map of more than 32 keys is a tree."""
-
-    def _value(self, value: Any) -> Any:
-        return dict(sorted(value.items())) if type(value) is dict and len(value) > 32 else value

@@ -356,9 +356,6 @@ class StripsWhatTheUserSays(JsonHistory):
         super().add_user_message(message.strip() if isinstance(message, str) else message)
 
 
-# Found later
-
-
 @mutant("ORD-7", "SNP-6", hardness="data", operations=2)
 class ReadsAFullPageAgain(JsonHistory):
     """A last page of 250 that is just full has an empty cursor, by which the reader begins anew."""

@@ -188,6 +188,40 @@ class ReadsThroughAWildcard(_Scanning):
         return re.fullmatch(pattern, other, re.DOTALL) is not None
 
 
+@mutant("ISO-2", hardness="data", operations=2)
+class ComparesTheEndsOfLongIds(JsonHistory):
+    """Ids of more than 512 characters keep 200 at each end, and their length."""
+
+    def _key(self) -> Hashable:
+        long = len(self.session_id) > 512
+        return (
+            (self.partition, self.session_id[:200], self.session_id[-200:], len(self.session_id))
+            if long
+            else (
+                self.partition,
+                self.session_id,
+            )
+        )
+
+
+@mutant("ISO-2", hardness="data", operations=2)
+class DropsLeadingDots(JsonHistory):
+    """So that no session becomes a hidden file."""
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id.lstrip("."))
+
+
+@mutant("ISO-2", "ISO-1", "CLR-4", "ISO-4", hardness="data", operations=3)
+class WritesBesideAndRenames(JsonHistory):
+    """A session is written under its name with ".tmp" first, whoever has that name."""
+
+    def _put(self, items: list[Any]) -> None:
+        beside = (self.partition, f"{self.session_id}.tmp")
+        self.store.lists[beside] = items
+        super()._put(self.store.lists.pop(beside))
+
+
 # ISO-3
 
 
@@ -444,6 +478,27 @@ class RemembersTheFirstPartitionOfASession(JsonHistory):
         return (first, self.session_id)
 
 
+@mutant("ISO-6", hardness="data", operations=2)
+class CutsTableNames(JsonHistory):
+    """A server that takes 63 bytes of a name, and says nothing of the rest."""
+
+    def _key(self) -> Hashable:
+        return (self.partition.encode("utf-8", "surrogatepass")[:63], self.session_id)
+
+
+@mutant("ISO-6", "ASY-1", hardness="data", operations=3)
+class ClearsTheDefaultTableInAsync(JsonHistory):
+    """aclear makes a handle of its own, and forgets to name the table."""
+
+    @override
+    async def aclear(self) -> None:
+        self.partition, partition = "", self.partition
+        try:
+            await super().aclear()
+        finally:
+            self.partition = partition
+
+
 # ISO-7
 
 
@@ -642,64 +697,6 @@ class ForgetsLocksThatAreInUse(JsonHistory):
             for key in list(locks)[:-2]:
                 del locks[key]
             return lock
-
-
-# Found later
-
-
-@mutant("ISO-2", hardness="data", operations=2)
-class ComparesTheEndsOfLongIds(JsonHistory):
-    """Ids of more than 512 characters keep 200 at each end, and their length."""
-
-    def _key(self) -> Hashable:
-        long = len(self.session_id) > 512
-        return (
-            (self.partition, self.session_id[:200], self.session_id[-200:], len(self.session_id))
-            if long
-            else (
-                self.partition,
-                self.session_id,
-            )
-        )
-
-
-@mutant("ISO-2", hardness="data", operations=2)
-class DropsLeadingDots(JsonHistory):
-    """So that no session becomes a hidden file."""
-
-    def _key(self) -> Hashable:
-        return (self.partition, self.session_id.lstrip("."))
-
-
-@mutant("ISO-2", "ISO-1", "CLR-4", "ISO-4", hardness="data", operations=3)
-class WritesBesideAndRenames(JsonHistory):
-    """A session is written under its name with ".tmp" first, whoever has that name."""
-
-    def _put(self, items: list[Any]) -> None:
-        beside = (self.partition, f"{self.session_id}.tmp")
-        self.store.lists[beside] = items
-        super()._put(self.store.lists.pop(beside))
-
-
-@mutant("ISO-6", hardness="data", operations=2)
-class CutsTableNames(JsonHistory):
-    """A server that takes 63 bytes of a name, and says nothing of the rest."""
-
-    def _key(self) -> Hashable:
-        return (self.partition.encode("utf-8", "surrogatepass")[:63], self.session_id)
-
-
-@mutant("ISO-6", "ASY-1", hardness="data", operations=3)
-class ClearsTheDefaultTableInAsync(JsonHistory):
-    """aclear makes a handle of its own, and forgets to name the table."""
-
-    @override
-    async def aclear(self) -> None:
-        self.partition, partition = "", self.partition
-        try:
-            await super().aclear()
-        finally:
-            self.partition = partition
 
 
 @mutant("ISO-7", "ERR-3", "ORD-5", "ATM-1", hardness="data", operations=3)

@@ -105,6 +105,16 @@ class CachesDecodedMessages(JsonHistory):
         return self.store.notes[key]  # type: ignore[no-any-return]
 
 
+@mutant("SNP-2", "SNP-1", hardness="data", operations=3)
+class RemembersLargeMessagesDecoded(JsonHistory):
+    """What is longer than 8 KB is decoded once, and handed out again, in whatever session it stands."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        if len(item) < 8_192:
+            return super()._load(item)
+        return self.store.notes.setdefault(item, super()._load(item))  # type: ignore[no-any-return]
+
+
 # SNP-3
 
 
@@ -154,6 +164,33 @@ class KeepsItsLastMessageOpen(CorrectHistory):
         self._put([*deepcopy(self._items()), *items])
 
 
+@mutant("SNP-3", "SNP-5", "SNP-2", hardness="stateful", operations=2)
+class KeepsWhatWasAssigned(CorrectHistory):
+    """An assignment keeps the caller's messages."""
+
+    claims = PLAIN
+
+    def _assign(self, messages: Iterable[BaseMessage]) -> None:
+        batch = self._batch(messages)
+        self._encode(batch)
+        self._run(self._replace(batch))
+
+
+@mutant("SNP-3", "ORD-6", hardness="stateful", operations=2)
+class KeepsWhatAUserSaid(CorrectHistory):
+    """add_user_message takes a message as it is."""
+
+    claims = PLAIN
+
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        """Append a human message."""
+        if isinstance(message, HumanMessage):
+            self._encode([message])
+            self._run(self._add([message]))
+        else:
+            super().add_user_message(message)
+
+
 # SNP-4
 
 
@@ -197,6 +234,21 @@ class TakesTheArgumentApart(JsonHistory):
         item = super()._encode_one(message)
         getattr(message, "tool_calls", []).clear()
         return item
+
+
+@mutant("SNP-4", "ATM-1", hardness="data", operations=1)
+class LeavesItsMarksInWhatItRefuses(JsonHistory):
+    """Messages get a number while they are encoded, which is taken away at the end, if that is reached."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        batch = self._batch(messages)
+        items = []
+        for number, message in enumerate(batch):
+            items.append(self._encode_one(message))
+            message.response_metadata["number"] = number
+        for message in batch:
+            message.response_metadata.pop("number", None)
+        return items
 
 
 # SNP-5
@@ -251,6 +303,58 @@ class KeepsAnAssignmentToItself(JsonHistory):
     def _erase(self) -> None:
         super()._erase()
         self._own = None
+
+
+@mutant("SNP-5", "ISO-3", hardness="stateful", operations=4)
+class ComparesLengthAndEnds(JsonHistory):
+    """A handle's cache is thought to be good while the number of messages, the first and the last are the same."""
+
+    _known: tuple[Any, list[Any]] | None = None
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        stamp = (len(items), items[:1], items[-1:])
+        if self._known is None or self._known[0] != stamp:
+            self._known = (stamp, items)
+        return list(self._known[1])
+
+
+@mutant("SNP-5", "ISO-3", "CON-1", hardness="stateful", operations=4)
+class AddsToTheListThatWasReplaced(JsonHistory):
+    """A handle holds on to the list it has added to; an assignment through another makes a new one."""
+
+    claims = PLAIN
+    _list: list[Any] | None = None
+
+    def _append(self, items: list[Any]) -> None:
+        if self._list is None:
+            self._list = self.store.lists.setdefault(self._key(), [])
+        self._list.extend(items)
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            self._list = self.store.lists[self._key()] = list(items)
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        with self._transaction():
+            self.store.lists.setdefault(self._key(), []).clear()
+
+
+@mutant("SNP-5", "CLR-3", "ISO-3", hardness="stateful", operations=3)
+class ArchivesByAnEmptyAssignment(JsonHistory):
+    """What is replaced by nothing is marked as archived, and a later add doesn't take the mark away."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from super()._replace(items)
+        self.store.notes["archived", self._key()] = not items
+
+    def _clear(self) -> Steps[None]:
+        yield from super()._clear()
+        self.store.notes.pop(("archived", self._key()), None)
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return [] if self.store.notes.get(("archived", self._key())) else items
 
 
 # SNP-6
@@ -329,110 +433,3 @@ class AssignsWhatIsNewOnly(JsonHistory):
     def _replace(self, items: list[Any]) -> Steps[None]:
         known = {identity: item for item in self._items() if (identity := self._load(item).id)}
         yield from super()._replace([known.get(self._load(item).id or "", item) for item in items])
-
-
-# Found later
-
-
-@mutant("SNP-5", "ISO-3", hardness="stateful", operations=4)
-class ComparesLengthAndEnds(JsonHistory):
-    """A handle's cache is thought to be good while the number of messages, the first and the last are the same."""
-
-    _known: tuple[Any, list[Any]] | None = None
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        stamp = (len(items), items[:1], items[-1:])
-        if self._known is None or self._known[0] != stamp:
-            self._known = (stamp, items)
-        return list(self._known[1])
-
-
-@mutant("SNP-5", "ISO-3", "CON-1", hardness="stateful", operations=4)
-class AddsToTheListThatWasReplaced(JsonHistory):
-    """A handle holds on to the list it has added to; an assignment through another makes a new one."""
-
-    claims = PLAIN
-    _list: list[Any] | None = None
-
-    def _append(self, items: list[Any]) -> None:
-        if self._list is None:
-            self._list = self.store.lists.setdefault(self._key(), [])
-        self._list.extend(items)
-
-    def _replace(self, items: list[Any]) -> Steps[None]:
-        yield self.store.latency
-        with self._transaction():
-            self._list = self.store.lists[self._key()] = list(items)
-
-    def _clear(self) -> Steps[None]:
-        yield self.store.latency
-        with self._transaction():
-            self.store.lists.setdefault(self._key(), []).clear()
-
-
-@mutant("SNP-5", "CLR-3", "ISO-3", hardness="stateful", operations=3)
-class ArchivesByAnEmptyAssignment(JsonHistory):
-    """What is replaced by nothing is marked as archived, and a later add doesn't take the mark away."""
-
-    def _replace(self, items: list[Any]) -> Steps[None]:
-        yield from super()._replace(items)
-        self.store.notes["archived", self._key()] = not items
-
-    def _clear(self) -> Steps[None]:
-        yield from super()._clear()
-        self.store.notes.pop(("archived", self._key()), None)
-
-    def _shown(self, items: list[Any]) -> list[Any]:
-        return [] if self.store.notes.get(("archived", self._key())) else items
-
-
-@mutant("SNP-3", "SNP-5", "SNP-2", hardness="stateful", operations=2)
-class KeepsWhatWasAssigned(CorrectHistory):
-    """An assignment keeps the caller's messages."""
-
-    claims = PLAIN
-
-    def _assign(self, messages: Iterable[BaseMessage]) -> None:
-        batch = self._batch(messages)
-        self._encode(batch)
-        self._run(self._replace(batch))
-
-
-@mutant("SNP-3", "ORD-6", hardness="stateful", operations=2)
-class KeepsWhatAUserSaid(CorrectHistory):
-    """add_user_message takes a message as it is."""
-
-    claims = PLAIN
-
-    def add_user_message(self, message: HumanMessage | str) -> None:
-        """Append a human message."""
-        if isinstance(message, HumanMessage):
-            self._encode([message])
-            self._run(self._add([message]))
-        else:
-            super().add_user_message(message)
-
-
-@mutant("SNP-2", "SNP-1", hardness="data", operations=3)
-class RemembersLargeMessagesDecoded(JsonHistory):
-    """What is longer than 8 KB is decoded once, and handed out again, in whatever session it stands."""
-
-    def _load(self, item: Any) -> BaseMessage:
-        if len(item) < 8_192:
-            return super()._load(item)
-        return self.store.notes.setdefault(item, super()._load(item))  # type: ignore[no-any-return]
-
-
-@mutant("SNP-4", "ATM-1", hardness="data", operations=1)
-class LeavesItsMarksInWhatItRefuses(JsonHistory):
-    """Messages get a number while they are encoded, which is taken away at the end, if that is reached."""
-
-    def _encode(self, messages: Iterable[Any]) -> list[Any]:
-        batch = self._batch(messages)
-        items = []
-        for number, message in enumerate(batch):
-            items.append(self._encode_one(message))
-            message.response_metadata["number"] = number
-        for message in batch:
-            message.response_metadata.pop("number", None)
-        return items

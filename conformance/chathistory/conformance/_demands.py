@@ -17,10 +17,12 @@ from chathistory.reference import Messages
 
 _BEYOND = "beyond the declared limit"
 
-# A batch may be refused for its size where none of its messages may, and an add to a history that is long (ORD-7).
+# A batch may be refused for its size where none of its messages may, as by a store whose transactions are bounded.
 _MOST_CHARACTERS = 2**18
 _MOST_MESSAGES = 100
-_LONG_HISTORY = 250
+# So may an add to a history that is then longer than all must be able to hold (ORD-7).
+_LONG_HISTORY = 2_000
+_LONG_HISTORY_CHARACTERS = 2**20
 _PLAIN_PARTITION = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
@@ -52,8 +54,8 @@ def demand_of_write(step: Add | Assign, limits: Limits | None, before: Sequence[
 
     Args:
         step: the write.
-        before: what was added to the session before.
         limits: what the backend declares, where that decides what must be stored.
+        before: what was added to the session before.
     """
     demand = _demand_of_messages(step)
     if demand.kind == "store" and _is_long([*before, *step.messages]):
@@ -73,10 +75,13 @@ def demand_of_ids(session_id: str, partition: str | None, limits: Limits | None)
         partition: the name of a partition of the store.
         limits: what the backend declares, where that decides which ids must work.
     """
+    is_odd = partition is not None and _PLAIN_PARTITION.fullmatch(partition) is None
     if limits and limits.session_id_bytes is not None:
-        return _BEYOND_THE_LIMIT if size_of(session_id) > limits.session_id_bytes else MUST_STORE
-    is_hard = is_hard_session_id(session_id) or (partition is not None and not _PLAIN_PARTITION.fullmatch(partition))
-    return Demand("store or refuse" if is_hard else "store")
+        if size_of(session_id) > limits.session_id_bytes:
+            return _BEYOND_THE_LIMIT
+    elif is_hard_session_id(session_id):
+        is_odd = True
+    return Demand("store or refuse") if is_odd else MUST_STORE
 
 
 def remark_on_limits(limits: Limits | None, of_id: Demand, of_messages: Demand) -> str | None:
@@ -111,7 +116,7 @@ def _demand_of_messages(step: Add | Assign) -> Demand:
 
 def _is_long(history: Sequence[Any]) -> bool:
     """Whether a history is so long that an add to it may be refused."""
-    return len(history) > _LONG_HISTORY or sum(map(_characters_of, history)) > _MOST_CHARACTERS
+    return len(history) > _LONG_HISTORY or sum(map(_characters_of, history)) > _LONG_HISTORY_CHARACTERS
 
 
 def _is_large(messages: Sequence[BaseMessage]) -> bool:

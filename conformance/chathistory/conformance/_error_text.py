@@ -43,15 +43,19 @@ def is_refusal_of_loop(error: BaseException) -> bool:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that led to it or that it groups, each once, as a log shows them."""
     seen: set[int] = set()
-    pending = [error]
+    pending: list[BaseException | None] = [error]
     while pending:
         each = pending.pop()
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
         yield each
-        pending += getattr(each, "exceptions", ())
-        pending.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
+        if each.__cause__ is not None or each.__suppress_context__:
+            pending.append(each.__cause__)
+        else:
+            pending.append(each.__context__)
+        group = getattr(each, "exceptions", ())
+        pending += [one for one in group if isinstance(one, BaseException)] if isinstance(group, list | tuple) else []
 
 
 def _said(error: BaseException | None, by: Callable[[object], str] = str) -> str:

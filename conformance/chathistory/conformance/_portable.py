@@ -404,13 +404,6 @@ def _complex(data: Any, place: str) -> complex:
     return complex(real, imaginary)
 
 
-def _integers(data: Any, place: str) -> list[int]:
-    numbers = _list(data, place)
-    if not all(type(number) is int for number in numbers):
-        raise UsageError(f"{place}: a range is made of whole numbers")
-    return numbers
-
-
 def _namespace(data: Any, place: str) -> types.SimpleNamespace:
     namespace = types.SimpleNamespace()
     vars(namespace).update(_value(data, place))
@@ -457,7 +450,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "$text": lambda data, place: TextAccessor(_text(data, place)),
     "$ordered": lambda data, place: OrderedDict(_values(data, place)),
     "$deque": lambda data, place: deque(_values(data, place)),
-    "$range": lambda data, place: range(*_integers(data, place)),
+    "$range": lambda data, place: range(*_list(data, place)),
     "$path": lambda data, place: PurePosixPath(_text(data, place)),
     "$url": lambda data, place: SplitResult(*(_text(part, place) for part in _list(data, place))),
     "$status": lambda data, _: HTTPStatus(data),

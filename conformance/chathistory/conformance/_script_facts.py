@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage
-
-from chathistory.conformance._hardness import MAX_TEXT_BYTES, hard_reasons
+from chathistory.conformance._demands import demand_of_write
 from chathistory.conformance._program import (
-    FAILING,
     Add,
     AddBack,
     Assign,
@@ -28,7 +25,6 @@ from chathistory.conformance._script_verdict import Expectation
 from chathistory.conformance._session_ids import is_hard_session_id
 from chathistory.reference import Messages, same_value
 
-_MOST_MESSAGES = 500  # in a batch that a store must take
 _SECONDS_TO_RETURN = 60.0
 _SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory
 
@@ -71,26 +67,29 @@ def is_edited_later(steps: Sequence[Step], index: int, handle: int) -> bool:
 
 
 def may_be_refused(steps: Sequence[Step], step: Step) -> bool:
-    """Whether a refusal would be as right as doing it: hard values, hard session ids, assignments."""
+    """Whether a refusal would be as right as doing it: hard values, hard session ids, much at once, assignments."""
     if isinstance(step, Open):
         return is_hard_session_id(step.session.replace("{run}", "t").replace("{number}", "1"))
     opened = (other for other in steps if isinstance(other, Open) and other.handle == getattr(step, "handle", None))
     if any(may_be_refused(steps, other) for other in opened):
         return True
-    return isinstance(step, Assign) or (isinstance(step, Add) and _has_hard_values(step))
+    if isinstance(step, Add):
+        return demand_of_write(step, None, _added_before(steps, step)).kind == "store or refuse"
+    return isinstance(step, Assign)
 
 
-def _has_hard_values(step: Add) -> bool:
-    """Whether a store may refuse what is added, and may also store it."""
-    if step.container in FAILING or not all(isinstance(item, BaseMessage) for item in step.messages):
-        return False
-    size = sum(len(message.content) for message in step.messages if isinstance(message.content, str))
-    return (
-        step.container == "generator"
-        or len(step.messages) > _MOST_MESSAGES
-        or size > MAX_TEXT_BYTES
-        or any(hard_reasons(message) for message in step.messages)
-    )
+def _added_before(steps: Sequence[Step], step: Add) -> list[Any]:
+    """What was added to the session of an add before it."""
+    sessions: dict[int, str] = {}
+    added: dict[str, list[Any]] = {}
+    for other in steps:
+        if isinstance(other, Open):
+            sessions[other.handle] = other.session
+        elif isinstance(other, Add):
+            if other is step:
+                break
+            added.setdefault(sessions.get(other.handle, ""), []).extend(other.messages)
+    return added.get(sessions.get(step.handle, ""), [])
 
 
 @dataclass(frozen=True, slots=True)
