@@ -13,7 +13,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
+
+_SECONDS_TO_LET_GO = 10.0
 
 
 def main() -> None:
@@ -25,8 +28,9 @@ def main() -> None:
             left.pop(told["key"], None)
             if len(told) > 1:
                 left[told["key"]] = told
-    for told in left.values():
-        _clear_up(told)
+    for clear_up in (_kill, _remove):  # a server that still runs writes into the folder that is being removed
+        for told in left.values():
+            clear_up(told)
 
 
 def began(pid: int) -> str:
@@ -47,15 +51,28 @@ def kill_group(leader: int) -> None:
             os.kill(leader, signal.SIGTERM)
 
 
-def _clear_up(told: dict[str, Any]) -> None:
+def _kill(told: dict[str, Any]) -> None:
     if "kill" in told and began(told["kill"]) in ("", told["began"]):
         kill_group(told["kill"])
+
+
+def _remove(told: dict[str, Any]) -> None:
     if "remove" in told:
-        shutil.rmtree(told["remove"], ignore_errors=True)
+        _remove_folder(told["remove"])
     if "container" in told:
         # By another interpreter: this one was started without the installed packages.
         remove = "import docker, sys; docker.from_env().containers.get(sys.argv[1]).remove(force=True, v=True)"
         subprocess.run([sys.executable, "-c", remove, told["container"]], check=False)  # noqa: S603 -- fixed text
+
+
+def _remove_folder(folder: str) -> None:
+    """Remove it with everything in it, as soon as those who were killed have let go of it."""
+    deadline = time.monotonic() + _SECONDS_TO_LET_GO
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder) or time.monotonic() > deadline:  # noqa: PTH110 -- starts fast
+            return
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
