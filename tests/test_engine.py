@@ -20,7 +20,7 @@ from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, program
-from chathistory.conformance._report import EFFORTS, Event, RunFinished
+from chathistory.conformance._report import EFFORTS, ClauseFinished, Event, RunFinished
 from chathistory.conformance._runner import prepared, replay
 from chathistory.conformance._search import _Search
 from chathistory.conformance._shrink import shrink
@@ -205,6 +205,21 @@ def test_a_glance_does_not_fail_what_is_declared_or_only_recommended() -> None:
     unsorted = broken_by(lambda messages: [_with_sorted_keys(one) for one in messages])
     report = check(unsorted, clauses=["VAL-8", "SNP-1"], configuration=replace(QUICK, exitfirst=True))
     assert [result.outcome for result in report.clauses] == ["warned", "passed"]
+
+
+def test_a_run_that_stops_at_the_first_violation_tells_of_broken_recommendations_first() -> None:
+    """What is seen of a SHOULD at a glance is told before any clause is looked at closely, and once."""
+    unsorted = broken_by(lambda messages: [_with_sorted_keys(one) for one in messages])
+    told: list[str] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, ClauseFinished):
+            told.append(event.result.id)
+
+    impatient = replace(QUICK, exitfirst=True)
+    report = check(unsorted, clauses=["ORD-1", "VAL-8"], configuration=impatient, listener=listener)
+    assert told == ["VAL-8", "ORD-1"]
+    assert [result.id for result in report.clauses] == ["ORD-1", "VAL-8"]
 
 
 def test_a_glance_at_a_history_that_hangs_after_a_refusal_goes_straight_to_what_is_wrong() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -40,7 +40,7 @@ from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
-_AT_A_GLANCE = "seen at a first glance over all clauses; those before it were not looked at closely"
+_AT_A_GLANCE = "seen at a first glance over all clauses, before any was looked at closely"
 
 
 def smoke(backend: Backend, *, timeout: float = 10.0) -> FirstUse | None:
@@ -172,7 +172,8 @@ class _Run:
         self.listener(RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids))
         try:
             if not self._glanced():
-                for rule in self.chosen:
+                told = {result.id for result in self.results}
+                for rule in (rule for rule in self.chosen if rule.id not in told):
                     self._run_clause(rule)
                     if self._is_over():
                         break
@@ -185,20 +186,32 @@ class _Run:
         return self._finish(complete=len(self.results) == len(self.chosen))
 
     def _glanced(self) -> bool:
-        """Whether a run that stops at the first violation has found one at a first glance over all clauses."""
+        """Whether a run that stops at the first violation has found one at a first glance over all clauses.
+
+        The SHOULDs that are seen to be broken are told, too; the run goes on, but doesn't look at them again.
+        """
         if not self.configuration.exitfirst:
             return False
         required = [rule.id for rule in self.chosen if rule.level == "MUST"]
         # What is measured takes longest, and so comes last.
         in_turn = sorted(required, key=lambda name: any(check.probe is not None for check in checks_of(name)))
-        seen = (glance(self.subject, name, self.configuration) for name in in_turn)
-        found = next((result for result in seen if result is not None and result.id in required), None)
+        found = next((result for result in self._seen(in_turn) if result.id in required), None)
         if found is not None:
-            found = replace(found, notes=(*found.notes, _AT_A_GLANCE))
-            self.listener(ClauseStarted(found.id))
-            self.results.append(found)
-            self.listener(ClauseFinished(found))
-        return found is not None
+            self._tell_glanced(found)
+            return True
+        for result in self._seen(rule.id for rule in self.chosen if rule.level != "MUST"):
+            if result.level != "MUST":
+                self._tell_glanced(result)
+        return False
+
+    def _seen(self, clause_ids: Iterable[str]) -> Iterator[ClauseResult]:
+        seen = (glance(self.subject, name, self.configuration) for name in clause_ids)
+        return (result for result in seen if result is not None)
+
+    def _tell_glanced(self, result: ClauseResult) -> None:
+        self.listener(ClauseStarted(result.id))
+        self.results.append(replace(result, notes=(*result.notes, _AT_A_GLANCE)))
+        self.listener(ClauseFinished(self.results[-1]))
 
     def _run_clause(self, rule: Clause) -> None:
         self.listener(ClauseStarted(rule.id))
@@ -221,7 +234,7 @@ class _Run:
     def _died(self, rule: Clause, result: ClauseResult) -> ClauseResult:
         """What becomes of the clause during which the backend ceased to answer, which is another one's fault."""
         self.stopped = f"the backend has answered nobody since {rule.id}; see {result.id}"
-        if result.id not in [later.id for later in self.chosen[len(self.results) + 1 :]]:
+        if result.id not in [later.id for later in self.chosen[self.chosen.index(rule) + 1 :]]:
             if rule.level != result.level:
                 return ClauseResult(id=rule.id, level=rule.level, outcome="undecided", reason=self.stopped)
             return replace(result, id=rule.id)
@@ -242,12 +255,13 @@ class _Run:
 
     def _finish(self, *, complete: bool) -> Report:
         backend = self.subject.backend
+        places = {rule.id: place for place, rule in enumerate(self.chosen)}
         report = Report(
             backend=backend.name,
             claims=self._claims(),
             configuration=self.configuration,
             versions=self._versions(),
-            clauses=tuple(self.results),
+            clauses=tuple(sorted(self.results, key=lambda result: places[result.id])),
             complete=complete,
             seconds=time.monotonic() - self.began,
             started=self.started,

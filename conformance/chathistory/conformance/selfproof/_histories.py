@@ -80,6 +80,12 @@ class Store:
             self.latency -= seconds
 
 
+def pause(seconds: float) -> None:
+    """Let others go on, for so long at least; without others, no time is spent on a pause of nothing."""
+    if seconds or threading.active_count() > 1:
+        time.sleep(seconds)
+
+
 class CorrectHistory(BaseChatMessageHistory):
     """A handle on a session; keeps every clause of the profiles it claims."""
 
@@ -135,7 +141,7 @@ class CorrectHistory(BaseChatMessageHistory):
     def _run(self, steps: Steps[T]) -> T:
         try:
             while True:
-                time.sleep(next(steps))
+                pause(next(steps))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
