@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from hypothesis.strategies import SearchStrategy
@@ -109,9 +110,13 @@ A, B, C = "{run}-a", "{run}-b", "{run}-c"
 
 def numbered(count: int, first: int = 1) -> tuple[BaseMessage, ...]:
     """So many plain messages with the contents m1, m2, …: humans' are even, the AI's odd."""
-    return tuple(
-        (AIMessage if number % 2 else HumanMessage)(content=f"m{number}") for number in range(first, first + count)
-    )
+    return tuple(map(_numbered, range(first, first + count)))
+
+
+@cache
+def _numbered(number: int) -> BaseMessage:
+    """One of them, made once: a backend is only ever given copies."""
+    return (AIMessage if number % 2 else HumanMessage)(content=f"m{number}")
 
 
 def varied(count: int) -> tuple[BaseMessage, ...]:
