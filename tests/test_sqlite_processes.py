@@ -153,6 +153,42 @@ def test_a_forked_child_opens_connections_of_its_own(path: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize(
+    "way", ["history.add_messages(humans('x'))", "asyncio.run(history.aadd_messages(humans('x')))"]
+)
+def test_a_child_forked_while_others_write_can_write(path: str, way: str) -> None:
+    """SQLite hands its record of locks on: none may be held at that moment by a thread that the child lacks."""
+    said = said_by(
+        f"""
+            import threading
+            history = SQLiteChatMessageHistory("s", path)
+            history.add_messages(humans("before"))
+            over = threading.Event()
+            def write():
+                while not over.is_set():
+                    {way}
+            writers = [threading.Thread(target=write) for _ in range(2)]
+            for writer in writers:
+                writer.start()
+            failed = 0
+            for number in range(20):
+                child = os.fork()
+                if child == 0:
+                    SQLiteChatMessageHistory("t", path, busy_timeout=5.0).add_messages(humans(str(number)))
+                    os._exit(0)
+                failed += os.waitpid(child, 0)[1] != 0
+            over.set()
+            for writer in writers:
+                writer.join()
+            say(str(failed))
+            say("|".join(texts(SQLiteChatMessageHistory("t", path).messages)))
+            """,
+        path,
+    )
+    assert said == ["0", "|".join(map(str, range(20)))]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_connection_of_the_caller_is_refused_after_a_fork(path: str) -> None:
     """SQLite forbids its use in the child, so the history doesn't touch it there."""
     said = said_by(

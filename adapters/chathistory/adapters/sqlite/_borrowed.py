@@ -15,6 +15,7 @@ import weakref
 from contextlib import suppress
 
 from chathistory.adapters.sqlite._failures import NotYourTurnError, Patience, is_missing_table
+from chathistory.adapters.sqlite._forks import FORKS
 from chathistory.adapters.sqlite._steps import drive, execute
 from chathistory.adapters.sqlite._table import Operation, Rows, Sql, Statement, Table
 
@@ -73,6 +74,10 @@ class BorrowedConnection:
             )
 
     def _attempt(self, operation: Operation) -> Rows:
+        with FORKS.held_off():
+            return self._attempted(operation)
+
+    def _attempted(self, operation: Operation) -> Rows:
         sql = self._ready.get(operation.table)
         if sql is None:
             sql = self._ready[operation.table] = drive(operation.table.prepare(), self._execute)

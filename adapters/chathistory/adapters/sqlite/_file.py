@@ -28,6 +28,7 @@ from chathistory.adapters.sqlite._failures import (
     is_missing_table,
     is_readonly,
 )
+from chathistory.adapters.sqlite._forks import FORKS
 from chathistory.adapters.sqlite._loops import Connection, FileIdentity, LoopWorkers
 from chathistory.adapters.sqlite._steps import adrive, drive, execute
 from chathistory.adapters.sqlite._table import Operation, Rows, Sql, Statement, Table
@@ -150,11 +151,12 @@ class FileDatabase:
         if not self._slots.acquire(timeout=patience.left()):
             raise NotYourTurnError
         try:
-            connection = self._take()
-            try:
-                yield connection
-            finally:
-                self._give_back(connection)
+            with FORKS.held_off():
+                connection = self._take()
+                try:
+                    yield connection
+                finally:
+                    self._give_back(connection)
         finally:
             self._slots.release()
 
@@ -192,6 +194,10 @@ class FileDatabase:
         return current
 
     def _open_connection(self) -> Connection:
+        with FORKS.held_off():
+            return self._opened_connection()
+
+    def _opened_connection(self) -> Connection:
         if not self.leases:
             raise ClosedError
         connection = sqlite3.connect(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from chathistory.adapters.sqlite._failures import StoppedError
+from chathistory.adapters.sqlite._forks import FORKS
+from chathistory.adapters.sqlite._table import Rows
 from chathistory.adapters.sqlite._turn import Turn
 from chathistory.adapters.sqlite._worker import Worker
 
@@ -15,9 +18,30 @@ FileIdentity: TypeAlias = tuple[int, int]
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows which file it was opened on."""
+    """A connection that knows which file it was opened on, and that no fork comes upon at work."""
 
     file: FileIdentity | None = None
+
+    def execute(self, *statement: Any) -> Fetched:  # type: ignore[override]
+        """Run a statement to its end, as aiosqlite does in its thread."""
+        with FORKS.held_off():
+            return Fetched(super().execute(*statement).fetchall())
+
+    def close(self) -> None:
+        """Close it."""
+        with FORKS.held_off():
+            super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a statement has returned, whole, in the place of the cursor that would give it."""
+
+    rows: Rows
+
+    def fetchall(self) -> Rows:
+        """All rows."""
+        return self.rows
 
 
 class LoopState:
