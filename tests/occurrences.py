@@ -232,7 +232,15 @@ def _steps(recording: Recording) -> set[str]:
                 found.add(f"{step.shape} by {step.call}")
             case Together():
                 found.add(step.how)
+                found |= {f"{_kind_of_call(call)} at once" for worker in step.workers for call in worker}
+            case Cancel():
+                found.add(f"cancelled {'read' if step.reads else 'add' if step.messages else 'clear'}")
     return found
+
+
+def _kind_of_call(call: int | str) -> str:
+    """The first word of what a worker does; a number is the size of a batch."""
+    return "add" if isinstance(call, int) else call.split()[0]
 
 
 _SHOWN_STEPS = (
@@ -244,6 +252,8 @@ _SHOWN_STEPS = (
     *(f"{shape} by {call}" for shape in SHAPES for call in CALLS),
     "threads",
     "tasks",
+    *(f"{call} at once" for call in ("add", "read", "clear", "cancel", "refuse", "single", "large", "reopen", "watch")),
+    *(f"cancelled {call}" for call in ("add", "clear", "read")),
 )
 """The kinds of steps; trials and processes need what the reference has not: a server, and another process."""
 

@@ -37,6 +37,8 @@ TOOL_CALLS: tuple[dict[str, Any], ...] = (
     {"name": "search", "args": {"query": "weather", "limit": 3}, "id": "call_1", "type": "tool_call"},
     {"name": "sum", "args": {"z": 1, "a": 1.0, "m": [True, None, {"b": {}, "a": []}]}, "id": "call_2"},
     {"name": "now", "args": {}, "id": None},
+    {"name": "now", "args": {"zone": "UTC"}, "id": None},
+    {"name": "sum", "args": {"z": 2}, "id": "call_1"},
 )
 INVALID_TOOL_CALLS: tuple[dict[str, Any], ...] = (
     {"name": "search", "args": '{"query": ', "id": "call_3", "error": "not JSON"},
@@ -57,6 +59,13 @@ USAGE_METADATA: tuple[dict[str, Any], ...] = (
         "output_token_details": {"audio": 10, "reasoning": 200},
     },
     {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, "output_token_details": {"flex_reasoning": 1}},
+    {
+        "input_tokens": 9,
+        "output_tokens": 3,
+        "total_tokens": 12,
+        "input_token_details": {"audio": 0, "cache_read": 0},
+        "output_token_details": {"reasoning": 0},
+    },
     # As providers count that have tokens of a third kind.
     {"input_tokens": 5, "output_tokens": 6, "total_tokens": 20},
 )
@@ -83,7 +92,7 @@ def build(cls: type[BaseMessage], **fields: Any) -> BaseMessage:
 def optional_fields(cls: type[BaseMessage]) -> dict[str, tuple[Any, ...]]:
     """Ready values for every field a message of this class may have, beside its content."""
     fields: dict[str, tuple[Any, ...]] = {
-        "id": ("Message_1", ""),
+        "id": ("Message_1", "", "run-1", "lc_run--2", "msg_3"),
         "name": ("Ann", ""),
         "additional_kwargs": ({"a": [1, 1.0, {"b": None}]}, {"refusal": None, "z": 1, "a": 2}),
         "response_metadata": (

@@ -82,6 +82,7 @@ def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
                 probe.batch(ours, 2),
                 probe.first_call(fresh),
                 probe.read_beside_an_add(ours),
+                probe.cancelled_add(ours),
             ]
             if "threads" in frozenset(backend.claims):
                 stalls.append(probe.call_beside_a_thread(ours, theirs))
@@ -138,6 +139,12 @@ class _Probe:
         # The read may wait for the add, which has begun, and then makes its own way.
         return replace(_least(self.loop.run(_read_beside_an_add(history)) for _ in range(3)), share=0.35)
 
+    def cancelled_add(self, history: History) -> Stall:
+        """An async add that is cancelled while it is under way, which may wait for its end."""
+        name = "aadd_messages([HumanMessage('m1')]), when it is cancelled,"
+        least = _least(self.loop.run(_stall(name, lambda: _cancelled_add(history))) for _ in range(2))
+        return replace(least, share=0.35)
+
     def call_beside_a_thread(self, history: History, of_the_thread: History) -> Stall:
         """An async add while a thread makes sync ones, which may hold a lock all the while."""
         # The call waits for the thread's add, which has begun, and then makes its own.
@@ -182,6 +189,14 @@ async def _read_beside_an_add(history: History) -> Stall:
     finally:
         with contextlib.suppress(Exception):
             await adding
+
+
+async def _cancelled_add(history: History) -> None:
+    adding = asyncio.ensure_future(_add(history))
+    await asyncio.sleep(_SLOWED_BY / 4)  # the slowed add is under way for longer than this
+    adding.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await adding
 
 
 async def _warm_up(history: History) -> None:

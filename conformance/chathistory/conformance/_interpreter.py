@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend, History
@@ -43,6 +42,7 @@ from chathistory.conformance._runnables import session_of_turn, take_turn
 from chathistory.conformance._together import SECONDS_TO_END, Event, run_together
 from chathistory.conformance._trials import SECONDS_OF_A_TRIAL, run_trial
 from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance.trials._finding import loops_over_batches
 from chathistory.conformance.trials._writers import factory_elsewhere
 from chathistory.reference import same_value
 
@@ -137,7 +137,7 @@ class Execution:
 
     def loops_over_batches(self, handle: int) -> bool:
         """Whether a handle has only `add_message`: then its batches are not atomic, which is ATM's business."""
-        return inherits_the_loop(self._handles[handle])
+        return loops_over_batches(self._handles[handle])
 
     def _observe(self, index: int, step: Step) -> Observation:
         session = self._session_of(step)
@@ -370,11 +370,6 @@ def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
-def inherits_the_loop(history: History) -> bool:
-    """Whether a history inherits the loop of the base class over the messages of a batch."""
-    return type(history).add_messages is BaseChatMessageHistory.add_messages
-
-
 def _fresh(messages: Sequence[Any]) -> list[Any]:
     """Copies of the program's messages: what a backend does to them must not reach the program."""
     return copy.deepcopy(list(messages))
@@ -409,7 +404,8 @@ async def _awaited(call: Callable[..., Coroutine[Any, Any, Any]], *args: Any) ->
 async def _cancelled(history: History, messages: list[Any], step: Cancel, beside: list[Any]) -> bool:
     """Begin an async call, cancel it when the step says, and wait for its end: whether it returned nevertheless."""
     other = asyncio.ensure_future(history.aadd_messages(beside)) if beside else None
-    task = asyncio.ensure_future(history.aadd_messages(messages) if messages else history.aclear())
+    call = history.aget_messages if step.reads else history.aclear
+    task = asyncio.ensure_future(history.aadd_messages(messages) if messages else call())
     for _ in range(step.turns):
         await asyncio.sleep(0)
     if step.seconds:

@@ -282,6 +282,8 @@ class _Judge:
         session = self._session(observation)
         if observation.outcome == "raised":
             return self._errors.judge_other(observation, session, "the call ends, cancelled or not")
+        if step.reads:
+            return None
         effect = self._adds(step.handle, step.messages) if step.messages else (ModelClear(""),)
         if observation.value and not step.beside:  # it returned, for all the cancelling: so it was carried out
             for operation in effect:

@@ -63,7 +63,7 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
             )
         case Cancel():
             if not step.messages:
-                return f"{history}.aclear()"
+                return f"{history}.{'aget_messages' if step.reads else 'aclear'}()"
             return called(f"{history}.aadd_messages", renderer.tree(list(step.messages)))
 
 

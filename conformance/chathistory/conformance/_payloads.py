@@ -104,6 +104,17 @@ _UNICODE = (
     Text("private use", "\ue000\U000f0000"),
     Text("replacement character", "\ufffd"),
     Text("last code point", "\U0010ffff"),
+    # What others are written as by those who can't write them as they are.
+    Text("full-width forms", "".join(map(chr, range(0xFF01, 0xFF5F)))),
+    Text("control pictures", "".join(map(chr, range(0x2400, 0x2427)))),
+    Text(
+        "look-alikes of delimiters",
+        "\u2024\u2044\u2215\u29f8\ua789\u2236\ufe52\ufe55\u2216\u2223\u00a6\u2217\u02bc\u201a",
+    ),
+    Text(
+        "private use, by the byte",
+        "".join(map(chr, (*range(0xE000, 0xE100), *range(0xF000, 0xF100), *range(0xF780, 0xF800)))),
+    ),
     Text("lone high surrogate", "a\ud83d", LONE_SURROGATE),
     Text("lone low surrogate", "\ude00b", LONE_SURROGATE),
     Text("surrogates that escape bytes", "\udcc3\udca9", LONE_SURROGATE),
@@ -172,6 +183,10 @@ LOOKALIKES: tuple[Text, ...] = (
     Text("spreadsheet formula", "=1+1"),
     Text("CSV", 'a,"b ""c""";d\te'),
     Text("URI of data", "data:text/plain;base64,YQ=="),
+    Text("URI of data, not canonical", "data:image/png;base64,YR== data:;base64,YQ data:,a%20b DATA:TEXT/PLAIN,x"),
+    Text("base64, not canonical", "YR=="),
+    Text("base64 without padding", "-_8"),
+    Text("base64 in lines", "AAEC\r\nAwQ=\r\n"),
     Text("UUID", "00000000-0000-4000-8000-00000000000A"),
     Text("e-mail address", "Ann <ann@example.com>"),
     Text("card number", "4111 1111 1111 1111"),
@@ -193,6 +208,10 @@ _SIZES = (
     Text("64 KB boundary in a character of two bytes", filled(65_536, "\u00e9") + "!"),
     Text("64 KB boundary in a character of four bytes", filled(65_535, "\U0001f600") + "!"),
     Text("64 KB in characters of three bytes", "\u20ac" * 21_900 + "!"),
+    Text("every character of the basic plane", "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x10000))))),
+    Text("long, with a NUL", filled(70_000) + "a\x00b", NUL),
+    Text("long, with a lone surrogate", filled(5_000) + "a\ud83d", LONE_SURROGATE),
+    Text("longer, with a lone surrogate", filled(70_000) + "a\ud83d", LONE_SURROGATE),
     Text("400 KB and one byte", filled(409_601), SIZE),
     Text("1 MB", filled(1_048_576), SIZE),
 )
@@ -248,6 +267,13 @@ SCALARS: tuple[Value, ...] = (
 )
 """Numbers, booleans and None, each alone (VAL-4)."""
 
+
+def _keys_of_the_basic_plane() -> dict[str, int]:
+    """Keys of 64 characters each, in which each character occurs once that is in use for anything at all."""
+    characters = "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x10000))))
+    return {characters[place : place + 64]: 1 for place in range(0, len(characters), 64)}
+
+
 _LC_DICT = {
     "lc": 1,
     "type": "constructor",
@@ -278,6 +304,15 @@ CONTAINERS: tuple[Value, ...] = (
     Value("fields of a message", {"type": "human", "data": {"content": "x"}, "content": 1, "id": 2}),
     Value("lc constructor as dict", _LC_DICT),
     Value("lc secret as dict", {"lc": 1, "type": "secret", "id": ["HOME"]}),
+    Value("keys of a list", {"0": "a", "1": "b"}),
+    Value("keys in characters of the basic plane", _keys_of_the_basic_plane()),
+    Value("embedding", [number / 10 for number in range(1, 65)]),
+    Value("bytes in a list", list(range(256))),
+    Value("list of one value", [7] * 40),
+    Value("list of booleans", [True, False] * 20),
+    Value("a thousand integers", list(range(1_000))),
+    Value("rows", [{"a": number, "b": None} for number in range(20)]),
+    Value("matrix", [[1.0, 0.0], [0.0, 1.0]]),
     Value("typed values of DynamoDB", {"S": "x", "N": "1", "M": {"L": []}, "NULL": True}),
 )
 """Lists and dicts of JSON values (VAL-4, VAL-7)."""
@@ -398,6 +433,11 @@ _NOT_A_MESSAGE: tuple[tuple[str, Any], ...] = (
     ("message class", HumanMessage),
     ("object like a message", SimpleNamespace(type="human", content="x", id=None, additional_kwargs={})),
     ("holder of a message", SimpleNamespace(message=HumanMessage(content="x"), text="x")),
+    ("empty str", ""),
+    ("zero", 0),
+    ("False", False),
+    ("empty list", []),
+    ("empty dict", {}),
 )
 _NOT_A_SEQUENCE: tuple[tuple[str, Any], ...] = (
     ("None", None),
@@ -405,6 +445,7 @@ _NOT_A_SEQUENCE: tuple[tuple[str, Any], ...] = (
     ("message", HumanMessage(content="x")),
     ("int", 1),
     ("dict", {"role": "user", "content": "x"}),
+    ("dict of messages", {"m1": HumanMessage(content="x")}),
 )
 
 NOT_MESSAGES: tuple[NotMessages, ...] = (

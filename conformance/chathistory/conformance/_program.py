@@ -102,7 +102,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Start an async add (or clear, if there are no messages), let the loop turn `turns` times, cancel it.
+    """Start an async add (or clear, if there are no messages; or read), let the loop turn `turns` times, cancel it.
 
     With `seconds` it has so much time, too: a call that waits for a network is reached in its middle by that.
 
@@ -115,6 +115,7 @@ class Cancel:
     turns: int
     beside: tuple[Any, ...] = ()
     seconds: float = 0.0
+    reads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

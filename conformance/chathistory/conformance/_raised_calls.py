@@ -80,7 +80,9 @@ class RaisedCalls:
         """What is no message was refused; that is to be done by the right kind of error (ERR-1)."""
         self.record.after_refusal = True
         self.record.judged += self.lens.refusal
-        if self.lens.refusal and not isinstance(observation.error, TypeError | ValueError):
+        # Nobody has to offer assignment, and so any error will do.
+        is_add = isinstance(observation.step, Add)
+        if self.lens.refusal and is_add and not isinstance(observation.error, TypeError | ValueError):
             return wrong_kind_of_refusal(observation)
         return None
 

@@ -15,11 +15,11 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._first_use import FirstUse
-from chathistory.conformance._interpreter import inherits_the_loop
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import Mode, new_token
 from chathistory.conformance._text import error_line
 from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance.trials._finding import loops_over_batches
 
 _ADDS = 12
 SLOW = 0.03
@@ -78,7 +78,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
         raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
     except Exception as error:
         raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
-    return Subject(backend, frozenset(modes), inherits_the_loop(history), max(latency, opening))
+    return Subject(backend, frozenset(modes), loops_over_batches(history), max(latency, opening))
 
 
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
@@ -89,7 +89,10 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     if inspect.iscoroutine(history):
         history.close()
         raise BackendError(f"{backend.name}: get_session_history is async; it must be a plain function")
-    if not all(hasattr(type(history), name) for name in ("add_messages", "clear", "aget_messages")):
+    # Asked of the object, which may be a proxy of one that is made when it is first used.
+    if isinstance(history, type) or not all(
+        hasattr(history, name) for name in ("add_messages", "clear", "aget_messages")
+    ):
         raise BackendError(
             f"{backend.name}: get_session_history returned {type(history).__name__}, not a chat message history; "
             "it needs the methods of langchain_core.chat_history.BaseChatMessageHistory"

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from chathistory.conformance.trials._writers import nursery_of
 
@@ -23,9 +23,12 @@ READ = "read"
 CANCEL = "cancel "
 REFUSE = "refuse "
 SINGLE = "single"
+REOPEN = "reopen"
+WATCH = "watch"
 LARGE = "large "
 SECONDS_TO_END = 30.0
 _PADDING = " " + "x" * 40_000
+_MOST_LOOKS = 500
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ def run_together(
     "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later, as
     is the read of "cancel read";
     "refuse 3", for threads and tasks, adds a batch of three whose last message a store may refuse;
-    "single", for threads, adds one message by `add_message`; "large 3", for threads and tasks, adds three long ones.
+    "single", for threads, adds one message by `add_message`; "large 3", for threads and tasks, adds three long ones;
+    "reopen", for threads and tasks, goes on with a new handle; "watch", for both, reads until all who do not watch have
+    done, and of reads in a row that show the same only the first counts. Tasks without a handle in common have a
+    parent who has added a message before they began.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
     handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
     """
@@ -73,6 +79,8 @@ def run_together(
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
         _as_threads(open_history, handles, workers, events, seconds)
+    if not (tasks or opens or any(event.kind == "hung" for event in events)):
+        _read_through(handles, events)
     began = time.monotonic()
     history = open_history()
     read = asyncio.run(_read(history)) if tasks else history.messages
@@ -88,7 +96,7 @@ def _as_threads(
     seconds: float,
 ) -> None:
     """Threads that change places as often as the interpreter lets them."""
-    barrier = threading.Barrier(len(workers))
+    barrier, busy = threading.Barrier(len(workers)), _Busy(workers)
 
     def work(number: int) -> None:
         barrier.wait()
@@ -99,6 +107,12 @@ def _as_threads(
             return
         for call, added in _calls(number, workers[number]):
             began = time.monotonic()
+            if call == REOPEN:
+                history = open_history()
+                continue
+            if call == WATCH:
+                _watch(history, number, busy, events)
+                continue
             try:
                 result = _sync_call(history, call, added)
             except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
@@ -106,6 +120,7 @@ def _as_threads(
                 events.append(Event(number, _kind(call), began, ended, added, error=error, may_raise=may_raise))
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
+        busy.has_done(number)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
     interval = sys.getswitchinterval()
@@ -120,6 +135,93 @@ def _as_threads(
         sys.setswitchinterval(interval)
     if any(thread.is_alive() for thread in threads):
         events.append(Event(-2, "hung", deadline, None))
+
+
+async def _add_as_parent(history: Any, number: int, events: list[Event]) -> None:
+    """Add a message before there are tasks: they inherit what a history keeps in its context."""
+    began, added = time.monotonic(), (f"w{number}-0-0",)
+    try:
+        await history.aadd_messages(_batch(1, added))
+    except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+        events.append(Event(number, "add", began, time.monotonic(), added, error=error))
+    else:
+        events.append(Event(number, "add", began, time.monotonic(), added))
+
+
+def _read_through(handles: Sequence[Any], events: list[Event]) -> None:
+    """What each handle shows when all is over: it may have kept something in mind."""
+    for number, history in _distinct(handles):
+        began = time.monotonic()
+        try:
+            observed = _contents(history.messages)
+        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            events.append(Event(number, READ, began, time.monotonic(), error=error))
+        else:
+            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+
+
+async def _read_through_async(handles: Sequence[Any], events: list[Event]) -> None:
+    for number, history in _distinct(handles):
+        began = time.monotonic()
+        try:
+            observed = _contents(await history.aget_messages())
+        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            events.append(Event(number, READ, began, time.monotonic(), error=error))
+        else:
+            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+
+
+def _distinct(handles: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Each handle once, with the number of the first worker who has it; those that workers opened are theirs."""
+    first = {id(history): number for number, history in reversed(list(enumerate(handles))) if history is not None}
+    return [(number, handles[number]) for number in sorted(first.values())]
+
+
+class _Busy:
+    """The workers who do more than watch, and have not done yet."""
+
+    def __init__(self, workers: Sequence[Sequence[Any]]) -> None:
+        self._left = {number for number, calls in enumerate(workers) if WATCH not in calls}
+
+    def has_done(self, number: int) -> None:
+        self._left.discard(number)
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+
+def _watch(history: Any, number: int, busy: _Busy, events: list[Event]) -> None:
+    """Read as long as others work."""
+    seen: tuple[str, ...] | None = None
+    for _ in range(_MOST_LOOKS):
+        began = time.monotonic()
+        try:
+            observed = _contents(history.messages)
+        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            events.append(Event(number, READ, began, time.monotonic(), error=error))
+            return
+        if observed != seen:
+            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+            seen = observed
+        if not busy:
+            return
+
+
+async def _watch_async(history: Any, number: int, busy: _Busy, events: list[Event]) -> None:
+    seen: tuple[str, ...] | None = None
+    for _ in range(_MOST_LOOKS):
+        began = time.monotonic()
+        try:
+            observed = _contents(await history.aget_messages())
+        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+            events.append(Event(number, READ, began, time.monotonic(), error=error))
+            return
+        if observed != seen:
+            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+            seen = observed
+        if not busy:
+            return
+        await asyncio.sleep(0)
 
 
 def _handle(opened: Any, open_history: Callable[[], Any]) -> Any:
@@ -151,10 +253,18 @@ def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]
 async def _as_tasks(
     open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
 ) -> None:
+    busy = _Busy(workers)
+
     async def work(number: int) -> None:
         history = _handle(handles[number], open_history)
         for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
+            if call == REOPEN:
+                history = open_history()
+                continue
+            if call == WATCH:
+                await _watch_async(history, number, busy, events)
+                continue
             if _is_cancelled(call):
                 await _cancelled(history, added, place % 5)
                 if added:
@@ -170,13 +280,18 @@ async def _as_tasks(
             else:
                 events.append(Event(number, _kind(call), began, time.monotonic(), added, result))
             await asyncio.sleep(0)
+        busy.has_done(number)
 
     deadline = time.monotonic() + SECONDS_TO_END
+    if len({id(history) for history in handles}) > 1:
+        await _add_as_parent(handles[0], len(workers), events)
     working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]
     try:
         await asyncio.wait_for(asyncio.gather(*working), SECONDS_TO_END)
     except asyncio.TimeoutError:
         events.append(Event(-2, "hung", time.monotonic(), None))
+    else:
+        await _read_through_async(handles, events)
 
 
 def _calls(number: int, worker: Sequence[Any]) -> list[tuple[Any, tuple[str, ...]]]:
@@ -197,13 +312,20 @@ def _may_raise(call: Any) -> bool:
     return isinstance(call, str) and call.startswith(REFUSE)
 
 
-def _batch(call: Any, added: tuple[str, ...]) -> list[HumanMessage]:
-    """Plain messages; in a batch that may be refused the last holds what JSON doesn't know."""
+def _batch(call: Any, added: tuple[str, ...]) -> list[BaseMessage]:
+    """Questions, answers and results in turn; in a batch that may be refused the last holds what JSON doesn't know."""
     padding = _PADDING if str(call).startswith(LARGE) else ""
-    batch = [HumanMessage(f"{content}{padding}") for content in added]
+    batch = [_message(number, f"{content}{padding}") for number, content in enumerate(added)]
     if _may_raise(call):
         batch[-1].additional_kwargs["value"] = float("nan")
     return batch
+
+
+def _message(number: int, content: str) -> BaseMessage:
+    """The class differs from one to the next, since some stores keep each class in a place of its own."""
+    if number % 3 == 2:
+        return ToolMessage(content, tool_call_id="call-1")
+    return AIMessage(content) if number % 3 else HumanMessage(content)
 
 
 async def _cancelled(history: Any, added: tuple[str, ...], turns: int) -> None:

@@ -19,6 +19,7 @@ from chathistory.conformance._program import (
     Clear,
     Mode,
     NewLoop,
+    Open,
     Program,
     Read,
     Step,
@@ -39,6 +40,7 @@ from chathistory.conformance.checks._check import (
     opened,
     singly,
 )
+from chathistory.conformance.checks._sequences import Call, every_sequence
 from chathistory.conformance.strategies import programs
 from chathistory.reference import MESSAGE_CLASSES
 
@@ -91,7 +93,25 @@ def _sync_twins() -> Iterator[Program]:
     yield program(opened(A), [Add(1, numbered(60, first=60 * n)) for n in range(5)], Read(1))
 
 
-def _mixed(_effort: Effort) -> Iterator[Program]:
+_CALLS_OF_ONE: tuple[Call, ...] = (
+    lambda batch: Add(1, batch),
+    lambda batch: Add(1, batch, mode="async"),
+    lambda _: Read(1),
+    lambda _: Read(1, "async"),
+    lambda _: Clear(1),
+    lambda _: Clear(1, "async"),
+)
+_CALLS_OF_TWO: tuple[Call, ...] = (
+    lambda batch: Add(1, batch),
+    lambda batch: Add(2, batch, mode="async"),
+    lambda _: Read(1),
+    lambda _: Read(2, "async"),
+    lambda _: Clear(1),
+    lambda _: Clear(2, "async"),
+)
+
+
+def _mixed(effort: Effort) -> Iterator[Program]:
     for write, read in (("sync", "async"), ("async", "sync")):
         first = Add(1, numbered(2), mode=write)  # type: ignore[arg-type]
         second = Add(2, numbered(2, first=3), mode=read)  # type: ignore[arg-type]
@@ -106,6 +126,8 @@ def _mixed(_effort: Effort) -> Iterator[Program]:
         mode: Mode = "async" if number % 2 else "sync"
         alternating.append(Add(1, numbered(1, first=number), mode=mode))
     yield program(opened(A), alternating, Read(1, "sync"), Read(1, "async"))
+    yield from every_sequence(_CALLS_OF_TWO, effort)
+    yield from every_sequence(_CALLS_OF_ONE, effort)
 
 
 def in_one_mode(failing: Program) -> Iterator[Program]:
@@ -164,6 +186,9 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
             fresh_read(2, mode="async"),
         )
         yield _cancelled_clear(3, Cancel(1, (), turn))
+        reads: list[Step] = [Cancel(1, (), turn, reads=True), Read(1, "async")]
+        yield program(opened(A), before, reads, Add(1, numbered(1, first=2), mode="async"), Read(1, "async"))
+    yield from _cancelled_often()
     # So long that a call which waits for its store several times has come past some of those waits.
     for seconds in _MOMENTS[effort]:
         yield _cancelled_clear(12, Cancel(1, (), 0, seconds=seconds))
@@ -174,6 +199,19 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
             Read(1, "async"),
             fresh_read(2, mode="async"),
         )
+
+
+def _cancelled_often() -> Iterator[Program]:
+    """More cancelled calls of one kind than a store may have connections, or places for them."""
+    opens, add, turns = opened(A, B), Add(1, numbered(1), mode="async"), [number % 9 for number in range(40)]
+    ends: list[Step] = [Read(1, "async"), Read(2, "async"), *fresh_read(3, mode="async")]
+    yield program(opens, add, [Cancel(1, (), turn, reads=True) for turn in turns], ends)
+    yield program(opens, add, [Cancel(2, (), turn, seconds=0.0002, reads=True) for turn in turns], ends)
+    # Each on a session of its own: of several on one nobody could say which of them are still to take effect.
+    others: list[Step] = [Open(10 + number, f"{A}-{number}") for number, _ in enumerate(turns)]
+    for messages in (numbered(2, first=11), ()):
+        cancels = [Cancel(10 + number, messages, turn) for number, turn in enumerate(turns)]
+        yield program(opens, add, others, cancels, ends)
 
 
 _MOMENTS: Mapping[Effort, tuple[float, ...]] = {
@@ -205,7 +243,8 @@ def without_cancels(failing: Program) -> Iterator[Program]:
 
 
 def _uncancelled(step: Cancel) -> list[Step]:
-    whole = Add(step.handle, step.messages, mode="async") if step.messages else Clear(step.handle, "async")
+    call: Step = Read(step.handle, "async") if step.reads else Clear(step.handle, "async")
+    whole = Add(step.handle, step.messages, mode="async") if step.messages else call
     return [Add(step.handle, step.beside, mode="async"), whole] if step.beside else [whole]
 
 

@@ -57,6 +57,12 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         yield program(both, adds, Open(3, A, history_size=size), Add(3, numbered(1, first=90)), Read(3), Read(1))
     apart = [Open(1, A, history_size=2), Open(2, B, history_size=2)]
     yield program(apart, Add(1, numbered(3)), Add(2, numbered(3, first=4)), Read(1), Read(2))
+    # In turn: what counts the messages of all sessions forgets too much of each.
+    for size in (2, 5):
+        turns: list[Step] = [Open(1, A, history_size=size), Open(2, B, history_size=size)]
+        for number in range(1, 2 * size + 2):
+            turns += [Add(1, numbered(1, first=number)), Add(2, numbered(2, first=50 + 2 * number)), Read(1), Read(2)]
+        yield program(turns)
 
 
 @st.composite
@@ -165,6 +171,9 @@ def _renewed(_effort: Effort) -> Iterator[Program]:
     # Read once each: whether a read renews the ttl is EXP-3's business.
     yield program(expiring, Add(1, numbered(1)), again, Read(1))
     yield program(expiring, Add(1, numbered(1)), again, Wait(_PAST), Read(1))
+    # By another handle, of which the first may not know.
+    other: list[Step] = [Open(2, A, ttl=TTL), Wait(_WITHIN), Add(2, numbered(1, first=2)), Wait(0.75 * TTL)]
+    yield program(expiring, Add(1, numbered(1)), other, Read(1), fresh_read(3))
     human, ai = (HumanMessage(content="m2"),), (AIMessage(content="m2"),)
     singles = [
         Add(1, human, call="add_message"),
@@ -201,6 +210,14 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(beside, Wait(_PAST), Read(2))
     anew: list[Step] = [Open(1, A, ttl=TTL), Open(2, A), Add(1, numbered(1)), Clear(1), Add(2, numbered(2, first=2))]
     yield program(anew, Wait(_PAST), Read(2))
+    # What is swept with a session that has expired: none whose name begins with that one's, or ends with it.
+    opens: list[Step] = [Open(1, "{run}-a", ttl=TTL), Open(2, "{run}-ab"), Open(3, "{run}-a:b"), Open(4, "{run}-A")]
+    longer: list[Step] = [Open(5, "x-{run}-a"), Open(6, "{run}")]
+    handles = range(1, 7)
+    adds: list[Step] = [Add(handle, numbered(1, first=handle)) for handle in handles]
+    sweeps: list[Step] = [Open(8, B), Add(8, numbered(1, first=8)), Open(9, B, ttl=TTL), Add(9, numbered(1, first=9))]
+    # What has expired itself is not read: that is EXP-1's business.
+    yield program(opens, longer, adds, Wait(_PAST), sweeps, [Read(handle) for handle in handles if handle > 1])
 
 
 def _not_renewed(_effort: Effort) -> Iterator[Program]:
@@ -208,6 +225,8 @@ def _not_renewed(_effort: Effort) -> Iterator[Program]:
     refused: list[Step] = [Wait(_WITHIN), Add(1, (None,)), Wait(_PAST - _WITHIN)]
     yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
+    # Late in its life.
+    yield program(expiring, Add(1, numbered(1)), Wait(0.8 * TTL), Read(1), Wait(_PAST - 0.8 * TTL), Read(1), Read(2))
     yield program(
         expiring,
         Add(1, numbered(1)),

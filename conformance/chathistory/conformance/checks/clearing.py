@@ -13,6 +13,7 @@ from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
+from chathistory.conformance.checks._sequences import Call, every_sequence
 from chathistory.conformance.checks.sessions import rich, written_before
 from chathistory.conformance.strategies import programs
 from chathistory.reference import MESSAGE_CLASSES
@@ -65,7 +66,17 @@ def _cleared_twice(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A, A), Add(1, numbered(2)), Clear(2), Clear(1), Read(2), Read(1), fresh_read(3))
 
 
-def _started_anew(_effort: Effort) -> Iterator[Program]:
+_CALLS: tuple[Call, ...] = (
+    lambda batch: Add(1, batch),
+    lambda batch: Add(2, batch),
+    lambda _: Read(1),
+    lambda _: Read(2),
+    lambda _: Clear(1),
+    lambda _: Clear(2),
+)
+
+
+def _started_anew(effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1), fresh_read(2))
     yield program(opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Add(1, numbered(1, first=3)), Read(1), Read(2))
     yield program(
@@ -93,6 +104,16 @@ def _started_anew(_effort: Effort) -> Iterator[Program]:
         steps += [Add(1, numbered(cycle + 1, first=10 * cycle)), Read(1), Clear(1)]
     yield program(opened(A), steps, Add(1, numbered(2, first=90)), Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(2)), Read(1), Clear(1), Read(1))
+    # By another handle, and as much as there was before, or a little more: what is as long may be taken for the same.
+    for count in (1, 2, 3, 8, 20, 101):
+        for more in (0, 1, 7):
+            anew = Add(2, numbered(count + more, first=200))
+            yield program(opened(A, A), Add(1, numbered(count)), Read(1), Clear(2), anew, Read(1), fresh_read(3))
+    # What is large may be kept in another place.
+    for size in (3_000, 70_000):
+        old, new = (HumanMessage(content=filled(size, last)) for last in "12")
+        yield program(opened(A), Add(1, (old,)), Clear(1), Add(1, (new,)), Read(1), fresh_read(2))
+    yield from every_sequence(_CALLS, effort)
 
 
 def without_clears(failing: Program) -> Iterator[Program]:
@@ -168,7 +189,7 @@ CHECKS = (
             batch_sizes=(1, 2, 3),
         ),
         controls=without_clears,
-        at_a_glance=8,
+        at_a_glance=14,
     ),
     Check(
         clause="CLR-4",

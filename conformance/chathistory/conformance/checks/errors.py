@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeGuard
@@ -24,6 +25,7 @@ from chathistory.conformance.checks._check import (
     opened,
     with_plain_messages,
 )
+from chathistory.conformance.checks._sequences import Call, every_sequence
 from chathistory.conformance.checks.fidelity import with_plain_or_refused
 from chathistory.conformance.checks.sessions import bad_adds
 
@@ -34,6 +36,17 @@ def _not_messages(_effort: Effort) -> Iterator[Program]:
         yield program(opened(A), Add(1, numbered(2)), bad, Read(1), fresh_read(2))
     yield program(opened(A), Add(1, (None,), call="add_user_message"), Read(1))
     yield program(opened(A), Add(1, (None,), call="add_ai_message"), Read(1))
+    for case in NOT_MESSAGES:
+        if case.container == "list" and case.call == "add_messages":
+            among = (*numbered(1, first=11), *case.messages, *numbered(1, first=12))
+            yield program(opened(A), Add(1, numbered(2)), Add(1, among), Read(1), fresh_read(2))
+
+
+def _not_messages_assigned(_effort: Effort) -> Iterator[Program]:
+    for case in NOT_MESSAGES:
+        if case.container == "list" and case.call == "add_messages":
+            assigned = Assign(1, (*numbered(1, first=11), *case.messages))
+            yield program(opened(A), Add(1, numbered(2)), assigned, Read(1), fresh_read(2))
 
 
 def _hard_messages() -> Iterator[BaseMessage]:
@@ -140,6 +153,16 @@ def _bad_items() -> Iterator[object]:
     yield AIMessage(content="bad", additional_kwargs={"big": 10**400})
 
 
+_CALLS: tuple[Call, ...] = (
+    lambda batch: Add(1, batch),
+    lambda batch: Add(1, (*batch, None)),
+    lambda batch: Add(2, (*batch, HumanMessage(content="bad", additional_kwargs={"value": math.nan}))),
+    lambda _: Add(1, ()),
+    lambda _: Read(1),
+    lambda _: Clear(2),
+)
+
+
 def _torn(effort: Effort) -> Iterator[Program]:
     for bad in _bad_items():
         for before, after in ((1, 0), (0, 1), (2, 2), (30, 1)):
@@ -149,9 +172,17 @@ def _torn(effort: Effort) -> Iterator[Program]:
         yield program(opened(A), refused, Read(1), Add(1, numbered(1)), Read(1))
         assigned = Assign(1, (*numbered(2, first=11), bad))
         yield program(opened(A), Add(1, numbered(2)), Read(1), assigned, Read(1), fresh_read(2))
-    for container in FAILING:
-        failing = Add(1, numbered(3, first=11), container=container)
-        yield program(opened(A), Add(1, numbered(2)), Read(1), failing, Read(1), fresh_read(2))
+        # Some of it has been stored before, as a question may be that is asked again.
+        yield program(opened(A), Add(1, numbered(3)), Add(1, (*numbered(2), bad)), Read(1), fresh_read(2))
+        # What a refused batch has left may come with the next one, though that be empty.
+        yield program(opened(A), Add(1, numbered(1)), refused, Add(1, ()), Read(1), fresh_read(2))
+    for count in (3, 12, 120):
+        for container in FAILING:
+            failing = Add(1, numbered(count, first=11), container=container)
+            yield program(opened(A), Add(1, numbered(2)), Read(1), failing, Read(1), fresh_read(2))
+        generated = Add(1, (*numbered(count, first=11), None), container="generator")
+        yield program(opened(A), Add(1, numbered(2)), Read(1), generated, Read(1), fresh_read(2))
+    yield from every_sequence(_CALLS, effort)
     sizes = (130,) if effort == "quick" else (130, 1_100)
     for size in sizes:
         for bad in itertools.islice(_bad_items(), 3):
@@ -215,6 +246,14 @@ _CHECKS = (
         control_lens=Lens(),
         at_a_glance=32,
     ),
+    Check(
+        clause="ERR-1",
+        name="assignment refuses what is no message",
+        lens=Lens(refusal=True),
+        cases=_not_messages_assigned,
+        controls=with_good_or_harmless_items,
+        control_lens=Lens(),
+    ),
     Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
     Check(
         clause="ERR-3",
@@ -258,4 +297,4 @@ _CHECKS = (
     ),
 )
 
-CHECKS = (*_CHECKS, async_twin(_CHECKS[0]), async_twin(_CHECKS[1]))
+CHECKS = (*_CHECKS, async_twin(_CHECKS[0]), async_twin(_CHECKS[2]))

@@ -54,6 +54,12 @@ _EXTRA_COLUMNS = (
 
 _FILLED = {"key": "value"}
 
+# Ids as langchain-core and providers give them, and as a record may have for its own.
+_IDS = (
+    *("run-1", "run--2", "lc_run--3", "msg_4", "resp_5", "chatcmpl-6", "call_7", "toolu_8", "8", "0"),
+    *("11111111-2222-4333-8444-555555555555", "run-11111111-2222-4333-8444-555555555555-0", "__remove_all__"),
+)
+
 _ROLES = ("user", "human", "assistant", "ai", "system", "tool", "function", "developer", "m1")
 
 # A field of a message, as far as a value of any kind may stand in it.
@@ -204,6 +210,7 @@ def _plain_of(value: Any, kinds: tuple[type, ...]) -> Any:
 
 def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(_changed_in_place())
+    yield _kept(cls(content="m1", id=identity) for cls in (HumanMessage, AIMessage) for identity in _IDS)
     yield _kept([HumanMessage(content="m1", **dict.fromkeys(_EXTRA_COLUMNS, "m1"))])
     for place in _OBJECTS.values():
         yield _kept(place({"type": "m1", name: "m1"}) for name in _COLUMNS)
@@ -230,6 +237,7 @@ def _every_text(_effort: Effort) -> Iterator[Program]:
         yield _kept(place(value.value) for value in _TEXTUAL)
     everything = "|".join(text.value for text in texts if len(text.value) < 1_000 and not text.hard)
     yield _kept(build(cls, content=f"\ufeff a\r\n{everything}\r\n ") for cls in CONTENT_CLASSES)
+    yield _kept(HumanMessage(content=filled(size) + everything) for size in (5_000, 70_000))
     long = [text.value for text in texts if len(text.value) >= 1_000]
     yield _kept(HumanMessage(content=text) for text in long)
     yield _kept(place(filled(size)) for place in _PLACES.values() for size in (5_000, 40_000, 70_000))
@@ -246,6 +254,9 @@ def _block_contents() -> Iterator[BaseMessage]:
 def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
     yield _kept(HumanMessage(content=text) for text in texts)
     yield _kept(HumanMessage(content=[text, {"type": "text", "text": text}]) for text in texts)
+    yield _kept(AIMessage(content=["m1", text, text]) for text in texts)
+    yield _kept(HumanMessage(content=_blocks_of_providers(text)) for text in texts)
+    yield _kept(map(_calls_of_tools, texts))
     yield _kept(AIMessage(content="m1", id=text, name=text) for text in texts)
     yield _kept(ToolMessage(content="m1", tool_call_id=text) for text in texts)
     yield _kept(ChatMessage(content="m1", role=text) for text in texts)
@@ -253,6 +264,25 @@ def _texts_everywhere(texts: list[str]) -> Iterator[Program]:
     yield _kept(_PLACES["tool call"](text) for text in texts)
     yield _kept(_PLACES["artifact"](text) for text in texts)
     yield _kept(_PLACES["response_metadata"](text) for text in texts)
+
+
+def _blocks_of_providers(text: str) -> list[str | dict[str, Any]]:
+    """A text in every place of content blocks, as providers have them, that holds one."""
+    return [
+        {"type": "image_url", "image_url": {"url": text}},
+        {"type": "image", "source_type": "base64", "mime_type": text, "data": text},
+        {"type": "file", "base64": text, "mime_type": "application/pdf"},
+        {"type": "tool_use", "id": text, "name": text, "input": {"text": text}},
+        {"type": "reasoning", "reasoning": text, "signature": text},
+        {"type": "text", "text": text, "annotations": [{"type": "citation", "title": text, "url": text}]},
+    ]
+
+
+def _calls_of_tools(text: str) -> BaseMessage:
+    """A text in every place of tool calls that holds one, and of calls that failed."""
+    call = {"name": text, "args": {text: text}, "id": text, "type": "tool_call"}
+    invalid = {"name": text, "args": text, "id": text, "error": text, "type": "invalid_tool_call"}
+    return AIMessage(content="m1", tool_calls=[call], invalid_tool_calls=[invalid])
 
 
 def _unstorable(_effort: Effort) -> Iterator[Program]:
@@ -279,8 +309,36 @@ _LOOKALIKE_VALUES: tuple[Any, ...] = (
 )
 
 
+# Keys by which a codec tells what it has written itself: an object with such a key is data when a caller has it.
+_MARKS_OF_PYTHON = (
+    "py/tuple py/set py/id py/bytes __class__ __type__ __tuple__ __set__ __bytes__ __date__ __datetime__ __complex__ "
+    "__decimal__ __enum__ __ndarray__ __lc_escaped__ __escaped__ __ref__ __json__ __pickle__ __model__ __slots__ "
+    "__dict__ __root__"
+)
+_MARKS_OF_OTHERS = (
+    "_type _class @type @class $type $class $ref $id $oid $date $uuid $binary $numberLong $numberDecimal $undefined "
+    "$minKey $escape $value $tuple $bytes $set !tuple !!python/tuple ~t ^ # \u0001 stringValue integerValue nullValue "
+    "mapValue arrayValue S N B BOOL NULL M L SS float int none tuple json text message messages lc repr ref nil i:nil "
+    "xsi:nil value item items entry data kind blob gzip zlib base64 enc cipher"
+)
+
+
+def _marked() -> Iterator[dict[str, Any]]:
+    """Objects that a codec may have written itself, what it may have put under its mark, and the same escaped again."""
+    for mark in f"{_MARKS_OF_PYTHON} {_MARKS_OF_OTHERS}".split():
+        yield {mark: "1"}
+        yield {mark: ["a", 1]}
+        yield {mark: {mark: {"a": 1}}}
+    for mark in _MARKS_OF_PYTHON.split():
+        yield {mark: {"lc": 1, "a": 1}}
+        yield {mark: "set", "value": [1, 2], "data": [1, 2], "args": [1, 2]}
+
+
 def _lookalikes(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in LOOKALIKES])
+    for name in ("additional_kwargs", "artifact"):
+        yield from _in_chunks(map(_PLACES[name], _marked()), 60)
+    yield from _in_chunks(map(_OBJECTS["tool call"], _marked()), 60)
     for place in _PLACES.values():
         yield _kept(place(value) for value in (*_LOOKALIKE_VALUES, *(like.value for like in _LIKE_OBJECTS)))
     yield _kept([HumanMessage(content=[_LC]), HumanMessage(content="m1", additional_kwargs=_LC)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -10,7 +11,7 @@ from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Mode, Open, Program, Read, Step, Turn, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._runnables import CALLS, SHAPES, session_of_turn
-from chathistory.conformance.checks._check import A, B, Check
+from chathistory.conformance.checks._check import A, B, Check, varied
 
 _USERS = "{run}-ann", "{run}-bob"
 
@@ -53,6 +54,11 @@ def _next_turns(mode: Mode) -> Callable[[Effort], Iterator[Program]]:
                     _read(1, first, mode),
                     _read(2, other, mode),
                 )
+        # After a talk of some length, in which everybody has spoken.
+        for shape, call in itertools.zip_longest(SHAPES, _calls(mode), fillvalue=_calls(mode)[0]):
+            turn = _turn(shape, call, "m90")
+            before: list[Step] = [Open(1, session_of_turn(turn.session, turn.user)), Add(1, varied(24), mode=mode)]
+            yield program(before, turn, _turn(shape, call, "m91"), _read(2, turn, mode))
         for call in _calls(mode):
             shape = "user and conversation"
             ann, bob = _turn(shape, call, "m1"), _turn(shape, call, "m2", user=1)

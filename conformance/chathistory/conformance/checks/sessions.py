@@ -188,6 +188,18 @@ def _many_handles(_effort: Effort) -> Iterator[Program]:
         Read(1),
         Read(2),
     )
+    yield _looking_now_and_then()
+
+
+def _looking_now_and_then() -> Program:
+    """A handle that reads after so many writes by another, since it may tell by some count whether there were any."""
+    steps: list[Step] = [Read(1)]
+    count = 0
+    for writes in (2, 3, 4, 8, 16, 32, 100, 256):
+        steps += [Add(2, numbered(1, first=number)) for number in range(count + 1, count + writes + 1)]
+        steps.append(Read(1))
+        count += writes
+    return program(opened(A, A), steps)
 
 
 def through_one_handle(failing: Program) -> Iterator[Program]:
@@ -255,6 +267,7 @@ def _empty_ids(_effort: Effort) -> Iterator[Program]:
 _PARTITIONS = (
     ("{run}_a", "{run}_b", "{run}"),
     ("{run}_a", "{run}_A"),
+    ("{run}_ab", "{run}_Ab", "{run}_aB", "{run}_AB"),
     ("{run}_a", "{run}_ab", "{run}_"),
     ("{run}:", "{run}"),
     ("{run}%", "{run}_", "{run}*"),
@@ -335,7 +348,8 @@ def _refused_beside(_effort: Effort) -> Iterator[Program]:
 
 def _cancelled_beside(_effort: Effort) -> Iterator[Program]:
     for turns in (0, 1, 2, 3, 5, 8):
-        cancels = [Cancel(2, numbered(count, first=10), turns) for count in (1, 3)] + [Cancel(2, (), turns)]
+        cancels = [Cancel(2, numbered(count, first=10), turns) for count in (1, 3)]
+        cancels += [Cancel(2, (), turns), Cancel(2, (), turns, reads=True)]
         for cancel in cancels:
             add, again = Add(1, numbered(1), mode="async"), Add(1, numbered(1, first=2), mode="async")
             yield program(

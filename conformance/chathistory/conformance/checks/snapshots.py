@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
@@ -26,6 +27,7 @@ from chathistory.conformance._program import (
 )
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, opened
+from chathistory.conformance.checks._sequences import Call, every_sequence
 from chathistory.reference import MESSAGE_CLASSES
 
 _LIST_EDITS: tuple[EditKind, ...] = ("append", "pop", "reverse", "clear")
@@ -126,7 +128,7 @@ def _arguments(_effort: Effort) -> Iterator[Program]:
     for cls in MESSAGE_CLASSES:
         fields = optional_fields(cls)
         full = [build(cls, **{name: values[n % len(values)] for name, values in fields.items()}) for n in range(2)]
-        yield program(opened(A), Add(1, (build(cls), *full)), Read(1))
+        yield program(opened(A), Add(1, (build(cls), *full)), Add(1, (*full, build(cls))), Read(1))
     known = {
         "parsed": {"a": 1},
         "refusal": "m1",
@@ -142,7 +144,19 @@ def the_same(failing: Program) -> Iterator[Program]:
     yield failing
 
 
-def _assigned(_effort: Effort) -> Iterator[Program]:
+_CALLS: tuple[Call, ...] = (
+    lambda batch: Add(1, batch),
+    lambda batch: Add(2, batch),
+    lambda _: Read(1),
+    lambda _: Read(2),
+    lambda _: Clear(1),
+    lambda _: Clear(2),
+    lambda batch: Assign(1, batch),
+    lambda batch: Assign(2, batch),
+)
+
+
+def _assigned(effort: Effort) -> Iterator[Program]:
     for old, new in ((3, 2), (2, 3), (2, 0), (0, 2), (2, 2), (40, 130)):
         fresh = Assign(1, numbered(new, first=101))
         yield program(opened(A), Add(1, numbered(old)), fresh, Read(1), fresh_read(2))
@@ -159,6 +173,10 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
         changed = tuple(HumanMessage(content="m9") if one.content == middle else one for one in numbered(4, first=0))
         looks = [Read(1), Read(2)]
         yield program(opened(A, A), Add(1, numbered(4, first=0)), looks, Assign(1, changed), looks, fresh_read(3))
+    # What is equal to what is there, to Python's mind.
+    for pair in itertools.permutations((1, 1.0, True), 2):
+        before, after = (HumanMessage(content="m1", additional_kwargs={"value": value}) for value in pair)
+        yield program(opened(A), Add(1, (before,)), Assign(1, (after,)), Read(1), fresh_read(2))
     # Those who had added before, by another handle.
     for new in (0, 2):
         fresh, reads = Assign(2, numbered(new, first=101)), [Read(1), Read(2)]
@@ -170,6 +188,13 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
         yield program(opened(A), Add(1, numbered(2)), Clear(1), fresh, Read(1), fresh_read(2))
         yield program(opened(A), Add(1, numbered(2)), fresh, Clear(1), Add(1, numbered(1, first=3)), Read(1))
         yield program(opened(A), Add(1, numbered(2)), fresh, fresh, Read(1), Assign(1, numbered(2)), Read(1))
+    yield program(opened(A), Add(1, numbered(2)), Assign(1, numbered(1_101)), Read(1), fresh_read(2))
+    for count in (1, 2, 8, 20, 101):
+        looks = [Read(1), Read(2)]
+        for more in (0, 1):
+            fresh = Assign(2, numbered(count + more, first=200))
+            yield program(opened(A, A), Add(1, numbered(count)), looks, fresh, looks, fresh_read(3))
+    yield from every_sequence(_CALLS, effort)
 
 
 def _doubled(_effort: Effort) -> Iterator[Program]:
@@ -246,6 +271,7 @@ _SYNC = (
     Check(
         clause="SNP-5",
         name="assignment replaces or raises",
+        lens=Lens(view="full"),
         cases=_assigned,
         controls=without_assignments,
         at_a_glance=40,

@@ -19,6 +19,7 @@ fast; for the rest there is the search of Wing & Gong (1993) as Lowe (2017) does
 
 from chathistory.conformance.linearizability._check import check
 from chathistory.conformance.linearizability._clauses import (
+    half_written_messages,
     lost_messages,
     prefix_violations,
     torn_batches,
@@ -52,6 +53,7 @@ __all__ = [
     "Violation",
     "Weaken",
     "check",
+    "half_written_messages",
     "lost_messages",
     "prefix_violations",
     "render_svg",

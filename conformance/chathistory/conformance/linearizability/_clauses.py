@@ -14,7 +14,7 @@ from chathistory.conformance.linearizability._case import Case, quote
 from chathistory.conformance.linearizability._events import Call, EventHistory
 from chathistory.conformance.linearizability._pairs import shrunk
 from chathistory.conformance.linearizability._session import sessions_of
-from chathistory.conformance.linearizability._single import disordered, torn
+from chathistory.conformance.linearizability._single import disordered, made_up, torn
 from chathistory.conformance.linearizability._verdict import Violation, Weaken
 
 FINAL_READER = "final read"
@@ -57,6 +57,11 @@ def prefix_violations(history: EventHistory) -> Violation | None:
 def torn_batches(history: EventHistory) -> Violation | None:
     """A read of a part of a batch, or with something else inside one (ATM-2, ATM-3)."""
     return _first(torn(case) for case in _cases(history))
+
+
+def half_written_messages(history: EventHistory) -> Violation | None:
+    """A read of a message that nobody wrote as it was read, so that it may be a part of one (ATM-3)."""
+    return _first(made_up(case) for case in _cases(history))
 
 
 def _cases(history: EventHistory) -> Iterator[Case]:

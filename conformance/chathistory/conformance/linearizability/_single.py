@@ -29,6 +29,16 @@ def from_nowhere(case: Case) -> Violation | None:
     return None
 
 
+def made_up(case: Case) -> Violation | None:
+    """A read of a message that no call, on any session, ever tried to write, such as a part of one."""
+    known = {message for call in case.calls for message in call.added}
+    for group in case.groups:
+        for place, message in enumerate(group.content):
+            if message not in known and message not in case.session.initial:
+                return _unwritten(case, group.showing(place), message)
+    return None
+
+
 def _unwritten(case: Case, read: int, message: str) -> Violation:
     """A read of a message without a writer: refused, another session's, or made up."""
     start = f"{case.name(read)} holds {quote(message)}, "

@@ -17,7 +17,7 @@ _TEXT = "a message of an ordinary length, as people write them to one another ev
 _SHORT, _LONG = 20, 520
 _FEW, _MANY = 5, 450
 _MANY_IN_ANY_BATCH = 100
-_SHORT_READ, _LONG_READ = 50, 1_000
+_SHORT_READ, _LONG_READ = 5, 1_000
 # Numbers get longer by a few bytes; a part of 500 messages would be more than a hundred times this.
 _GROWTH_IN_BYTES = 1_000
 

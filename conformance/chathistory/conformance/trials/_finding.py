@@ -18,4 +18,5 @@ class Finding:
 
 def loops_over_batches(history: Any) -> bool:
     """Whether it has only `add_message`: then its batches can't be whole, which is left to ATM-1 to ATM-3."""
-    return type(history).add_messages is BaseChatMessageHistory.add_messages
+    method = getattr(history.__class__, "add_messages", None)  # of a proxy, the class that it stands for
+    return method is BaseChatMessageHistory.add_messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from langchain_core.messages import HumanMessage
 
 from chathistory.conformance.trials._finding import Finding
 
+_READERS, _ROUNDS_AT_ONCE, _SECONDS_TO_READ = 6, 3, 10.0
 _CHANGES = ("an add", "an add through another handle", "a clear", "an assignment")
 
 
@@ -30,7 +32,46 @@ def looked_at_later(backend: Any, *, mode: str, **_: int) -> Finding:
                 problem = _problem(backend.get_session_history, call, change)
             if problem:
                 return Finding(problem, 6 * number)
-    return Finding(None, 6 * len(changes))
+        problem = None
+        with contextlib.suppress(Exception):
+            problem = _problem_at_once(backend, call, mode)
+    return Finding(problem, 6 * len(changes))
+
+
+def _problem_at_once(backend: Any, call: Callable[..., Any], mode: str) -> str | None:
+    """Whether lists that were read at the same time, and then edited by their readers, are anybody else's, too."""
+    if mode == "sync" and "threads" not in backend.claims:
+        return None
+    history = backend.get_session_history(uuid.uuid4().hex)
+    call(history, "add", "m1", "m2")
+    for _ in range(_ROUNDS_AT_ONCE):
+        lists = call(history, "read at once") if mode == "async" else _read_by_threads(history)
+        seen = [_contents(each) for each in lists]
+        for number, each in enumerate(lists):
+            each.append(HumanMessage(content=f"of reader {number}"))
+        for number, (each, before) in enumerate(zip(lists, seen, strict=True)):
+            wanted = [*before, f"of reader {number}"]
+            if (shown := _contents(each)) != wanted:
+                return (
+                    f"of lists read at once, each with a message appended by its reader, one was {shown}, not {wanted}"
+                )
+    call(history, "clear")
+    return None
+
+
+def _read_by_threads(history: Any) -> list[Any]:
+    barrier, lists = threading.Barrier(_READERS), list[Any]()
+
+    def read() -> None:
+        barrier.wait()
+        lists.append(history.messages)
+
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(_READERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_SECONDS_TO_READ)
+    return lists
 
 
 def _problem(open_history: Callable[[str], Any], call: Callable[..., Any], change: str) -> str | None:
@@ -63,6 +104,8 @@ def _by_sync_calls(history: Any, call: str, *contents: str) -> Any:
 
 def _by_async_calls(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
     async def awaited(history: Any, call: str, *contents: str) -> Any:
+        if call == "read at once":
+            return await asyncio.gather(*(history.aget_messages() for _ in range(_READERS)))
         if call == "read":
             return await history.aget_messages()
         return await (history.aclear() if call == "clear" else history.aadd_messages(_batch(*contents)))
