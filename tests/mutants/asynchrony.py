@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -535,3 +536,43 @@ class SharesAReadAmongTasks(JsonHistory):
     async def _fetched(self) -> Any:
         await asyncio.sleep(0.001)
         return await super().aget_messages()
+
+
+@mutant("ASY-5", "CON-1", "ISO-7", hardness="timing", operations=1)
+class WaitsInItsOwnPool(JsonHistory):
+    """Async adds run in a pool of eight threads, and have their messages encoded in the same pool."""
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        pool = self.store.notes.setdefault("pool", ThreadPoolExecutor(8))
+        await asyncio.get_running_loop().run_in_executor(pool, self._encode_and_add, pool, messages)
+
+    def _encode_and_add(self, pool: ThreadPoolExecutor, messages: Iterable[BaseMessage]) -> None:
+        self._run(self._add(pool.submit(self._encode, messages).result(1.0)))
+
+
+@mutant("ASY-3", "ASY-4", hardness="stateful", operations=1)
+class BlocksTheLoopWhenCancelled(JsonHistory):
+    """A cancelled add waits for its thread, so as to leave nothing behind: with the event loop in its hands."""
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        with ThreadPoolExecutor(1) as pool:  # whose end waits
+            call = pool.submit(self._run, self._add(self._encode(messages)))
+            await asyncio.wrap_future(call)
+
+
+@mutant("ASY-4", "ASY-5", "ERR-3", "ISO-7", hardness="stateful", operations=3)
+class LosesAPlacePerCancelledRead(JsonHistory):
+    """There are 16 connections, and a read that is cancelled gives none back."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        if self.store.notes.get("lost", 0) >= 16:
+            raise TimeoutError(f"session {self.session_id!r}: no connection has become free")
+        done = False
+        try:
+            messages = yield from super()._read()
+            done = True
+        finally:
+            self.store.notes["lost"] = self.store.notes.get("lost", 0) + (not done)
+        return messages

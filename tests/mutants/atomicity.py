@@ -186,3 +186,46 @@ class TakesTwoTransactionsForManyBytes(JsonHistory):
         if items[place:]:
             yield 0.002
             yield from super()._add(items[place:])
+
+
+@mutant("ATM-3", "CON-3", "CON-4", "CON-1", hardness="timing")
+class WritesKindByKind(OneWriter):
+    """Questions, answers and results have a table each; a batch that has several is written to one after another."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._grow(items))
+
+    def _grow(self, items: list[Any]) -> Steps[None]:
+        kinds = [self._load(item).type for item in items]
+        before = len(self._items())
+        for number, _ in enumerate(dict.fromkeys(kinds), start=1):
+            with self._transaction():
+                written = list(dict.fromkeys(kinds))[:number]
+                self._put(
+                    [
+                        *self._items()[:before],
+                        *(item for item, kind in zip(items, kinds, strict=True) if kind in written),
+                    ]
+                )
+            yield 0.0005
+
+
+@mutant("ATM-3", "CON-4", "CON-3", "CON-1", "VAL-2", hardness="timing")
+class WritesLargeContentsLater(OneWriter):
+    """A row is written, and its content, if that is large, half a millisecond later."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        yield from self._in_turn(self._grow(items))
+
+    def _grow(self, items: list[Any]) -> Steps[None]:
+        before = self._items()
+        hollow = [self._hollow(item) for item in items]
+        if hollow != items:
+            with self._transaction():
+                self._put([*before, *hollow])
+            yield 0.0005
+        with self._transaction():
+            self._put([*before, *items])
+
+    def _hollow(self, item: Any) -> Any:
+        return self._dump(self._load(item).model_copy(update={"content": ""})) if len(item) > 4_096 else item

@@ -154,3 +154,21 @@ class CountsItsOwnAddsOnly(JsonHistory):
     def _trimmed(self, items: list[Any]) -> list[Any]:
         is_due = self.history_size is not None and self._added >= self.history_size
         return super()._trimmed(items) if is_due else items
+
+
+@mutant("BND-1", "ISO-1", hardness="data", operations=4)
+class CountsTheMessagesOfAllSessions(JsonHistory):
+    """DELETE … WHERE id <= last - bound, and the ids are those of one table for all sessions."""
+
+    def _append(self, items: list[Any]) -> None:
+        last = self.store.notes.get("last", 0)
+        numbers = [*self.store.notes.get(self._key(), ()), *range(last + 1, last + len(items) + 1)]
+        self.store.notes["last"] = last + len(items)
+        kept = [*self._items(), *items]
+        numbers = numbers[-len(kept) :]
+        if self.history_size is not None and items:
+            oldest = self.store.notes["last"] - self.history_size
+            kept = [item for item, number in zip(kept, numbers, strict=True) if number > oldest]
+            numbers = [number for number in numbers if number > oldest]
+        self.store.notes[self._key()] = numbers
+        self._put(kept)

@@ -326,3 +326,36 @@ class SharesLongTexts(JsonHistory):
 
 def _is_kept(item: Any, kept: dict[int, str]) -> bool:
     return not isinstance(item, tuple) or item[1] in kept
+
+
+@mutant("CLR-3", "ISO-3", "SNP-5", "CLR-1", hardness="stateful", operations=5)
+class KeepsFullPages(JsonHistory):
+    """A handle keeps the pages that are full, since what is full does not change any more."""
+
+    _pages: tuple[Any, ...] = ()
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        kept = self._pages if len(self._pages) <= len(items) else ()
+        shown = [*kept, *items[len(kept) :]]
+        self._pages = tuple(shown[: len(shown) // 8 * 8])
+        return shown
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._pages = ()
+
+
+@mutant("CLR-3", "SNP-5", hardness="data", operations=4)
+class KeepsLargeTextsByTheirPlace(JsonHistory):
+    """Large texts overflow into a table by session and place, INSERT OR IGNORE; clear does not know of it."""
+
+    def _put(self, items: list[Any]) -> None:
+        overflow = self.store.notes.setdefault(("overflow", self._key()), {})
+        for place, item in enumerate(items):
+            if len(item) > 2_500:
+                overflow.setdefault(place, item)
+        super()._put(["" if len(item) > 2_500 else item for item in items])
+
+    def _items(self) -> list[Any]:
+        overflow = self.store.notes.get(("overflow", self._key()), {})
+        return [item or overflow[place] for place, item in enumerate(super()._items())]

@@ -421,3 +421,35 @@ def _next_number(history: NumbersByTheProcess) -> int:
     if place not in _NEXT:
         _NEXT[place] = history._ask(op="length")
     return _NEXT[place]
+
+
+@mutant("CON-4", "CON-3", "CLR-1", hardness="timing")
+class ClearsAThousandAtATime(JsonHistory):
+    """DELETE … LIMIT 1000, until nothing is left."""
+
+    def _clear(self) -> Steps[None]:
+        yield self.store.latency
+        while True:
+            with self._transaction():
+                rest = self._items()[1_000:]
+                if not rest:
+                    self._erase()
+                    return
+                self._put(rest)
+            yield 0.001
+
+
+@mutant("CON-4", "ATM-3", "CON-3", "ASY-5", hardness="timing")
+class ReadsPagesOf200(JsonHistory):
+    """A read takes pages by the number of messages seen, and somebody may clear and write between two of them."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        yield self.store.latency
+        items: list[Any] = []
+        while True:
+            with self._transaction():
+                page = self._items()[len(items) : len(items) + 200]
+            items += page
+            if len(page) < 200:
+                return [self._load(item) for item in items]
+            yield 0.0005

@@ -360,3 +360,88 @@ class NotesThePassword(JsonHistory):
         except kind as error:
             error.__notes__ = [f"while writing to redis://user:{PASSWORD}@db:6379/0"]
             raise
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class SkipsWhatIsFalse(JsonHistory):
+    """[message for message in batch if message], so that None does no harm; it is refused nevertheless."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        if isinstance(messages, list):
+            messages = [message for message in messages if message is None or message]
+        return super()._batch(messages)
+
+
+@mutant("ERR-1", "SNP-5", hardness="data", operations=1)
+class AssignsMessagesOnly(JsonHistory):
+    """What is no message is left out of an assignment."""
+
+    def _assign(self, messages: Iterable[BaseMessage]) -> None:
+        super()._assign([message for message in messages if isinstance(message, BaseMessage)])
+
+
+@mutant("ERR-1", hardness="data", operations=1)
+class TakesTheValuesOfADict(JsonHistory):
+    """A dict of messages is as good as a list of them."""
+
+    def _batch(self, messages: Iterable[Any]) -> list[Any]:
+        return super()._batch(list(messages.values()) if isinstance(messages, dict) else messages)
+
+
+@mutant("ATM-1", "ORD-5", hardness="data", operations=2)
+class StoresWhatHasNoLengthInTens(JsonHistory):
+    """A generator may be long, so what comes of it is stored ten by ten."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append what there is."""
+        if hasattr(messages, "__len__") or not hasattr(messages, "__iter__"):
+            return super().add_messages(messages)
+        part: list[Any] = []
+        for message in messages:
+            part.append(message)
+            if len(part) == 10:
+                super().add_messages(part)
+                part = []
+        return super().add_messages(part)
+
+
+@mutant("ATM-1", hardness="stateful", operations=3)
+class TakesBackTheFirstThatIsEqual(JsonHistory):
+    """Items are appended one by one, and when one is refused those before it are removed again: by their value."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append a batch."""
+        batch, done = self._batch(messages), list[Any]()
+        with self._transaction():
+            items = self._items()
+            try:
+                for message in batch:
+                    done.append(self._encode_one(message))
+                    items.append(done[-1])
+            except ValueError:
+                for item in done:
+                    items.remove(item)
+                raise
+            finally:
+                self._put(items)
+
+
+@mutant("ATM-1", "ORD-4", "ERR-3", hardness="stateful", operations=3)
+class SendsWhatWasRefusedWithNothing(JsonHistory):
+    """A buffer that each batch empties before it is filled; an empty batch fills nothing, and sends what is there."""
+
+    _buffer: tuple[Any, ...] = ()
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        if isinstance(messages, list) and not messages:
+            left, self._buffer = self._buffer, ()
+            return list(left)
+        done: list[Any] = []
+        try:
+            for message in self._batch(messages):
+                done.append(self._encode_one(message))  # noqa: PERF401 -- those before an error stay
+        except ValueError:
+            self._buffer = tuple(done)
+            raise
+        self._buffer = ()
+        return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -244,3 +245,43 @@ class RenewsBeforeItLooks(JsonHistory):
         if self._key() in self.store.lists and self._items():
             self._renew()
         return super()._batch(messages)
+
+
+@mutant("EXP-3", "EXP-1", hardness="stateful", operations=4)
+class RenewsByALateRead(JsonHistory):
+    """Somebody who reads what is about to expire still needs it."""
+
+    def _items(self) -> list[Any]:
+        items = super()._items()
+        left = self.store.deadlines.get(self._key(), math.inf) - self.store.now
+        if items and self.ttl is not None and left < self.ttl / 4:
+            self._renew()
+        return items
+
+
+@mutant("EXP-3", "EXP-1", "ISO-1", "ISO-2", hardness="data", operations=4)
+class SweepsByPrefix(JsonHistory):
+    """Each add sweeps what has expired: DELETE … WHERE key LIKE '…%'."""
+
+    def _append(self, items: list[Any]) -> None:
+        late = [key for key, deadline in self.store.deadlines.items() if deadline <= self.store.now]
+        for _, name in late:  # type: ignore[misc]
+            for key in list(self.store.lists):
+                if str(key[1]).startswith(name):  # type: ignore[index]
+                    self.store.lists.pop(key, None)
+                    self.store.deadlines.pop(key, None)
+        super()._append(items)
+
+
+@mutant("EXP-2", "ISO-3", hardness="stateful", operations=5)
+class TrustsItsOwnDeadline(JsonHistory):
+    """A handle knows when what it has added expires, and does not ask after that."""
+
+    _deadline = math.inf
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items)
+        self._deadline = self.store.deadlines.get(self._key(), math.inf)
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items if self.store.now < self._deadline else []

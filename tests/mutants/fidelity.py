@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import enum
 import json
 import math
 import os
 import re
+import struct
 import unicodedata
 import uuid
 from collections import OrderedDict, deque
@@ -962,3 +964,137 @@ class TurnsNamedTuplesIntoObjects(Altering):
 
     def _value(self, value: Any) -> Any:
         return dict(value._asdict()) if isinstance(value, tuple) and hasattr(value, "_asdict") else value
+
+
+@mutant("VAL-5", "VAL-3", "VAL-7", hardness="data", operations=2)
+class TakesFullWidthDotsForItsOwn(JsonHistory):
+    """A dot can't stand in a key, so it is written as a full-width one; every one of those is read as a dot."""
+
+    def _load(self, item: Any) -> BaseMessage:
+        return with_values(super()._load(item), self._value)
+
+    def _value(self, value: Any) -> Any:
+        return {key.replace("\uff0e", "."): item for key, item in value.items()} if type(value) is dict else value
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class ShowsPicturesOfControls(Altering):
+    """NUL is written as its picture, and every such picture is read as NUL."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message.content) is str:
+            message.content = message.content.replace("\u2400", "\0")
+        return message
+
+
+@mutant("VAL-4", hardness="data", operations=2)
+class TakesFloatsForAVector(Altering):
+    """Eight numbers and more are an embedding, and a vector holds floats of 32 bits."""
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is list and len(value) >= 8 and {type(item) for item in value} == {float}:
+            return list(struct.unpack(f"{len(value)}f", struct.pack(f"{len(value)}f", *value)))
+        return value
+
+
+@mutant("VAL-3", "VAL-4", hardness="data", operations=2)
+class DropsCountsOfZero(Altering):
+    """A count of zero is not sent, being the default of its field."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        usage = getattr(message, "usage_metadata", None) or {}
+        for name in ("input_token_details", "output_token_details"):
+            if name in usage:
+                usage[name] = {key: count for key, count in usage[name].items() if count}
+        return message
+
+
+@mutant("VAL-5", "VAL-4", "VAL-7", hardness="data", operations=2)
+class TakesNumberedKeysForAList(Altering):
+    """As languages do that have one kind of array."""
+
+    def _value(self, value: Any) -> Any:
+        is_numbered = type(value) is dict and value and list(value) == [str(number) for number in range(len(value))]
+        return list(value.values()) if is_numbered else value
+
+
+@mutant("VAL-7", "VAL-10", hardness="data", operations=2)
+class TakesTheMarkOfATupleForItsOwn(Altering):
+    """Tuples are written under a mark, and whatever stands under it is read as one."""
+
+    def _dump(self, message: BaseMessage) -> Any:
+        return JsonHistory._dump(self, message)
+
+    def _load(self, item: Any) -> BaseMessage:
+        return with_values(super()._load(item), self._unmarked)
+
+    def _unmarked(self, value: Any) -> Any:
+        is_marked = type(value) is dict and list(value) == ["__tuple__"] and type(value["__tuple__"]) is list
+        return tuple(value["__tuple__"]) if is_marked else value
+
+
+@mutant("VAL-7", "VAL-2", "VAL-5", hardness="data", operations=2)
+class WritesUrisOfDataAnew(Altering):
+    """What a URI of data holds is kept as bytes, and encoded again when it is read."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        return with_values(message, self._value) if type(message.content) is list else message
+
+    def _text(self, text: str) -> str:
+        head, mark, data = text.partition(";base64,")
+        if not (mark and head.startswith("data:")):
+            return text
+        try:
+            return head + mark + base64.b64encode(base64.b64decode(data + "==")).decode()
+        except ValueError:
+            return text
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class SplitsListsOfTextsByLines(Altering):
+    """A content that is a list of texts is kept as lines."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message.content) is list and {type(part) for part in message.content} == {str}:
+            message.content = "\n".join(map(str, message.content)).split("\n")  # type: ignore[assignment]
+        return message
+
+
+@mutant("VAL-3", "ORD-3", hardness="data", operations=2)
+class KeepsOneCallOfAnId(Altering):
+    """The calls of a message are rows by their id."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if calls := getattr(message, "tool_calls", None):
+            message.tool_calls = list({call["id"]: call for call in calls}.values())  # type: ignore[attr-defined]
+        return message
+
+
+@mutant("VAL-3", "RUN-1", hardness="data", operations=2)
+class ForgetsIdsOfRuns(Altering):
+    """Ids that a run has given to what it streamed are nobody's business."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if (message.id or "").startswith(("run-", "lc_run-")):
+            message.id = None
+        return message
+
+
+@mutant("VAL-5", "VAL-7", "VAL-3", hardness="data", operations=2)
+class CleansNamesOfTools(Altering):
+    """To what most providers take."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        for call in getattr(message, "tool_calls", ()):
+            call["name"] = re.sub(r"[^\w-]", "_", call["name"])
+        return message
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class ReplacesSurrogatesInLongTexts(Altering):
+    """What is long is encoded to be compressed, and what can't be encoded is replaced."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message.content) is str and len(message.content) > 4_096:
+            message.content = message.content.encode("utf-8", "replace").decode()
+        return message

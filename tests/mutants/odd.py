@@ -9,7 +9,9 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -523,3 +525,50 @@ class _PlainTables(JsonHistory):
 def refuses_odd_tables() -> Backend:
     """The name of a table is up to 60 lower-case letters, digits and underscores, or refused."""
     return backend("refuses_odd_tables", _PlainTables)
+
+
+class _Proxy:
+    """Stands for a history that is made when it is first used."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        object.__setattr__(self, "_make", make)
+        object.__setattr__(self, "_made", None)
+
+    def _history(self) -> Any:
+        if object.__getattribute__(self, "_made") is None:
+            object.__setattr__(self, "_made", object.__getattribute__(self, "_make")())
+        return object.__getattribute__(self, "_made")
+
+    @property
+    def __class__(self) -> Any:
+        return type(object.__getattribute__(self, "_history")())
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            return object.__getattribute__(self, name)
+        return getattr(object.__getattribute__(self, "_history")(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(object.__getattribute__(self, "_history")(), name, value)
+
+
+@odd()
+def opens_handles_when_they_are_used() -> Backend:
+    """get_session_history gives proxies, and not histories."""
+    plain = backend("opens_handles_when_they_are_used", JsonHistory)
+    return replace(plain, get_session_history=lambda name: _Proxy(partial(plain.get_session_history, name)))
+
+
+_OWNED: deque[Any] = deque(maxlen=5_000)
+
+
+@odd()
+def gives_weak_proxies() -> Backend:
+    """The store owns the histories, and gives out proxies that own nothing."""
+    plain = backend("gives_weak_proxies", JsonHistory)
+
+    def get_session_history(session_id: str) -> Any:
+        _OWNED.append(plain.get_session_history(session_id))
+        return weakref.proxy(_OWNED[-1])
+
+    return replace(plain, get_session_history=get_session_history)

@@ -164,3 +164,30 @@ class TiesCopiesToTheStore(JsonHistory):
         tied = _Tied((yield from super()._read()))
         tied.history = self
         return tied
+
+
+class _InARun(JsonHistory):
+    """Shows to a run something else than to everybody."""
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        messages = yield from super()._read()
+        return self._window(messages) if current_run() else messages
+
+    def _window(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        raise NotImplementedError
+
+
+@mutant("RUN-2", "RUN-1", hardness="data", operations=2)
+class ShowsARunTheLastTen(_InARun):
+    """That is what the model takes."""
+
+    def _window(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        return messages[-10:]
+
+
+@mutant("RUN-2", "RUN-1", hardness="data", operations=2)
+class HidesSystemMessagesFromARun(_InARun):
+    """The prompt has one of its own."""
+
+    def _window(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        return [message for message in messages if message.type != "system"]

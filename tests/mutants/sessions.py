@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import unquote
 
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -713,3 +713,53 @@ class KeepsTheLockOfABrokenIterable(JsonHistory):
         except Exception:
             self.store.notes["locked"] = True
             raise
+
+
+class _CountsVersions(JsonHistory):
+    """A handle keeps what it has read while the number of the session's version is the same."""
+
+    numbers: ClassVar[int]
+    _kept: tuple[int, list[Any]] | None = None
+
+    def _version(self) -> int:
+        return self.store.notes.get(("version", self._key()), 0)  # type: ignore[no-any-return]
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        if self._kept is None or self._kept[0] != self._version():
+            self._kept = (self._version(), items)
+        return self._kept[1]
+
+    def _has_changed(self) -> None:
+        self.store.notes["version", self._key()] = (self._version() + 1) % self.numbers
+        self._kept = None
+
+    def _put(self, items: list[Any]) -> None:
+        super()._put(items)
+        self._has_changed()
+
+    def _erase(self) -> None:
+        super()._erase()
+        self._has_changed()
+
+
+@mutant("ISO-3", "CLR-3", "CLR-1", "CON-1", "SNP-5", "CON-3", hardness="stateful", operations=6)
+class CountsVersionsInTwoBits(_CountsVersions):
+    """Four writes by another handle are none."""
+
+    numbers = 4
+
+
+@mutant("ISO-3", "CLR-3", "CON-1", "CON-3", "ORD-7", hardness="stateful", operations=258)
+class CountsVersionsInAByte(_CountsVersions):
+    """256 writes by another handle are none."""
+
+    numbers = 256
+
+
+@mutant("ISO-6", hardness="data", operations=4)
+class CountsCapitals(JsonHistory):
+    """Names of tables have no case, so the number of capitals is added to each."""
+
+    def _key(self) -> Hashable:
+        capitals = sum(letter.isupper() for letter in self.partition)
+        return (f"{self.partition.lower()}{capitals}", self.session_id)

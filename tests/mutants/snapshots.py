@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from tests.mutants._base import PLAIN, CorrectHistory, JsonHistory, Steps
 from tests.mutants._late import LateList
 from tests.mutants._planted import mutant
@@ -433,3 +435,82 @@ class AssignsWhatIsNewOnly(JsonHistory):
     def _replace(self, items: list[Any]) -> Steps[None]:
         known = {identity: item for item in self._items() if (identity := self._load(item).id)}
         yield from super()._replace([known.get(self._load(item).id or "", item) for item in items])
+
+
+@mutant("SNP-4", hardness="data", operations=1)
+class MarksTheLastChunk(JsonHistory):
+    """The last chunk of a batch is marked as the last of its message: in the hands of the caller."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        items = super()._encode(messages)
+        last = messages[-1] if items and isinstance(messages, list) else None
+        if isinstance(last, AIMessageChunk) and not last.additional_kwargs:
+            last.additional_kwargs["is_last"] = True
+        return items
+
+
+@mutant("SNP-5", "VAL-4", hardness="data", operations=3)
+class SkipsEqualAssignments(JsonHistory):
+    """What is there already need not be written; and 1 is True."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        if [self._load(item) for item in items] != [self._load(item) for item in self._items()]:
+            yield from super()._replace(items)
+
+
+@mutant("SNP-5", "ORD-7", hardness="data", operations=2)
+class AssignsOnePage(JsonHistory):
+    """An assignment is one request, and a request takes 500 items."""
+
+    def _replace(self, items: list[Any]) -> Steps[None]:
+        yield from super()._replace(items[:500])
+
+
+@mutant("SNP-5", "CLR-3", "ISO-3", hardness="stateful", operations=3)
+class AssignsToAnOldGeneration(JsonHistory):
+    """A clear begins a new generation; adds and reads look it up, an assignment takes the one it knows."""
+
+    _generation = 0
+
+    def _newest(self) -> int:
+        self._generation = self.store.notes.get(("generation", self.partition, self.session_id), 0)
+        return self._generation
+
+    def _key(self) -> Hashable:
+        return (self.partition, self.session_id, self._generation)
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        known = self._generation
+        self._newest()
+        messages = yield from super()._read()
+        self._generation = known
+        return messages
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        self._newest()
+        yield from super()._add(items)
+
+    def _clear(self) -> Steps[None]:
+        self.store.notes["generation", self.partition, self.session_id] = self._newest() + 1
+        self._newest()
+        yield from super()._clear()
+
+
+@mutant("SNP-1", "SNP-2", hardness="timing", operations=2)
+class SharesAListAmongReaders(JsonHistory):
+    """Reads of a session that come at once are answered by one look at the store, and by one list."""
+
+    @property
+    @override
+    def messages(self) -> list[BaseMessage]:
+        looks, mine = self.store.notes.setdefault("looks", {}), Future[list[BaseMessage]]()
+        look = looks.setdefault(self._key(), mine)
+        if look is mine:
+            time.sleep(0.0005)
+            looks.pop(self._key())
+            look.set_result(self._run(self._read()))
+        return look.result(5.0)  # type: ignore[no-any-return]
+
+    @messages.setter
+    def messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._assign(messages)
