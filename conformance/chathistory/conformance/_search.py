@@ -18,7 +18,7 @@ from chathistory.conformance._experiment import SECONDS_TO_ANSWER, Experiment, i
 from chathistory.conformance._first_use import FIRST_PROGRAM
 from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._outcome import Divergence
-from chathistory.conformance._program import Add, Cancel, Mode, Open, Program, Read, Step, Together, Trial, Wait
+from chathistory.conformance._program import Add, Assign, Cancel, Mode, Open, Program, Read, Step, Together, Trial, Wait
 from chathistory.conformance._program import Clear as ClearStep
 from chathistory.conformance._report import Configuration, Effort
 from chathistory.conformance._script import Expectation
@@ -44,7 +44,7 @@ _HURRY_OF_SLOW_STORES = 20.0
 _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "thorough": math.inf}
 """How long the cases of a check may wait in all, where time passes by the clock on the wall alone."""
 
-_FEW_CALLS, _FEW_MESSAGES = 70, 300
+_FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a glance."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
@@ -374,7 +374,7 @@ def _messages_of(step: Step) -> int:
         calls = [call for worker in step.workers for call in worker]
         large = sum(isinstance(call, str) and call.startswith(LARGE) for call in calls)
         return sum(call for call in calls if isinstance(call, int)) + large * _FEW_MESSAGES
-    return len(step.messages) if isinstance(step, Add) else 0
+    return len(step.messages) if isinstance(step, Add | Assign) else 0
 
 
 def _takes_long(step: Step, backend: Backend) -> bool:

@@ -285,6 +285,7 @@ _CHECKS = (
         cases=_torn,
         controls=with_good_items,
         control_lens=Lens(),
+        at_a_glance=60,
     ),
     Check(
         clause="ATM-1",

@@ -474,7 +474,7 @@ CHECKS = (
         controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_lookalikes,
-        at_a_glance=14,
+        at_a_glance=40,
     ),
     Check(
         clause="VAL-8",

@@ -267,6 +267,7 @@ _SYNC = (
         cases=_arguments,
         controls=the_same,
         control_lens=Lens(view="readable"),
+        at_a_glance=30,
     ),
     Check(
         clause="SNP-5",
@@ -274,7 +275,7 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_assigned,
         controls=without_assignments,
-        at_a_glance=40,
+        at_a_glance=50,
     ),
     Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
 )
