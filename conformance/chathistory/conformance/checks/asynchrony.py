@@ -203,7 +203,7 @@ def _cancelled(effort: Effort) -> Iterator[Program]:
 
 def _cancelled_often() -> Iterator[Program]:
     """More cancelled calls of one kind than a store may have connections, or places for them."""
-    opens, add, turns = opened(A, B), Add(1, numbered(1), mode="async"), [number % 9 for number in range(40)]
+    opens, add, turns = opened(A, B), Add(1, numbered(1), mode="async"), [1, 2, 1, 3, 1, 5] * 8
     ends: list[Step] = [Read(1, "async"), Read(2, "async"), *fresh_read(3, mode="async")]
     yield program(opens, add, [Cancel(1, (), turn, reads=True) for turn in turns], ends)
     yield program(opens, add, [Cancel(2, (), turn, seconds=0.0002, reads=True) for turn in turns], ends)

@@ -219,9 +219,11 @@ _CLEARERS = (
     (((1,) * 6 + ("read", "clear")) * 4 + (1,) * 6, ("read",) * 24),
     (_REOPENING, _REOPENING, (REOPEN, 3) * 6),
 )
+# So that a watcher begins to read when all has been added, and has not done when it is cleared.
+_AFTER_A_WHILE: Worker = ("read", "read", "clear")
 # Longer than a page of any size, so that what reads or clears by pages is seen between two of them.
 _LONG_HISTORIES = (
-    (((100,) * 12 + ("clear",)) * 2, (WATCH,), (WATCH,)),
+    ((100,) * 12 + _AFTER_A_WHILE + ((100,) * 5 + _AFTER_A_WHILE) * 3, (WATCH,), (WATCH,)),
     ((100,) * 8 + (1, "read") * 8, (WATCH,), ("read", 1) * 4),
 )
 # Where adds wait for one another, the clear comes while the other's next add is at work.
