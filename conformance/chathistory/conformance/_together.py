@@ -29,6 +29,7 @@ LARGE = "large "
 SECONDS_TO_END = 30.0
 _PADDING = " " + "x" * 40_000
 _MOST_LOOKS = 500
+_SHARE_OF_BEGINNING = 0.3
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def run_together(
     done, and of reads in a row that show the same only the first counts. Tasks without a handle in common have a
     parent who has added a message before they began.
     With `shared` all go through one handle, else each through its own; with `opens` each opens its own
-    handle only when all begin. They have so many seconds to end; processes and tasks always have SECONDS_TO_END.
+    handle only when all begin. They have so many seconds to end, and threads and tasks begin nothing more after three
+    tenths of them; processes and tasks always have SECONDS_TO_END.
     """
     one = open_history() if shared else None
     handles = [one if shared else None if opens or elsewhere else open_history() for _ in workers]
@@ -107,6 +109,8 @@ def _as_threads(
             return
         for call, added in _calls(number, workers[number]):
             began = time.monotonic()
+            if began > last_begin:
+                break
             if call == REOPEN:
                 history = open_history()
                 continue
@@ -126,6 +130,7 @@ def _as_threads(
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     deadline = time.monotonic() + seconds
+    last_begin = deadline - (1 - _SHARE_OF_BEGINNING) * seconds
     try:
         for thread in threads:
             thread.start()
@@ -259,6 +264,8 @@ async def _as_tasks(
         history = _handle(handles[number], open_history)
         for place, (call, added) in enumerate(_calls(number, workers[number])):
             began = time.monotonic()
+            if began > last_begin:
+                break
             if call == REOPEN:
                 history = open_history()
                 continue
@@ -283,6 +290,7 @@ async def _as_tasks(
         busy.has_done(number)
 
     deadline = time.monotonic() + SECONDS_TO_END
+    last_begin = deadline - (1 - _SHARE_OF_BEGINNING) * SECONDS_TO_END
     if len({id(history) for history in handles}) > 1:
         await _add_as_parent(handles[0], len(workers), events)
     working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]
