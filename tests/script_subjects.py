@@ -363,3 +363,56 @@ class Picky(_OverStore):
         if "/" in session_id:
             raise ValueError("no slashes")
         super().__init__(session_id)
+
+
+class Piecemeal(_OverStore):
+    """Clears one half after the other."""
+
+    def clear(self) -> None:
+        half = self.messages[len(self.messages) // 2 :]
+        super().clear()
+        super().add_messages(half)
+        time.sleep(0.005)
+        super().clear()
+
+
+class Hollow(_OverStore):
+    """Stores messages without their contents at first."""
+
+    def add_messages(self, messages: Any) -> None:
+        before = self.messages
+        super().add_messages([HumanMessage("") for _ in messages])
+        time.sleep(0.001)
+        super().clear()
+        super().add_messages([*before, *messages])
+
+
+class Limited(_InLists):
+    """Can't be opened by more than three."""
+
+    opened = 0
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        Limited.opened += 1
+        if Limited.opened % 4 == 0:
+            raise RuntimeError("too many handles")
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        self.lists.setdefault(self.session_id, []).extend(messages)
+
+
+class Misled(_OverStore):
+    """Writes to the session that was last used."""
+
+    session = ""
+
+    def add_messages(self, messages: Any) -> None:
+        Misled.session = self.session_id
+        time.sleep(0.0005)
+        good(Misled.session).add_messages(messages)
+
+    async def aadd_messages(self, messages: Any) -> None:
+        Misled.session = self.session_id
+        await asyncio.sleep(0)
+        await good(Misled.session).aadd_messages(messages)

@@ -7,6 +7,7 @@ from tests.test_linearizability_language import history
 
 from chathistory.conformance.linearizability import (
     Violation,
+    half_written_messages,
     lost_messages,
     prefix_violations,
     torn_batches,
@@ -67,6 +68,23 @@ def verdicts(line: str) -> dict[str, str]:
 def test_each_judge_sees_its_own_clause(line: str, expected: dict[str, str]) -> None:
     """A history that breaks one clause is not blamed for others."""
     assert verdicts(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("1+ab 2rab", None),
+        ("1+a? 2ra", None),
+        ("1+a~ 2ra", None),  # what is stored in spite of an error is for others to judge
+        ("1@t+a 2ra", None),
+        ("1(+a 2rx 1) 2ra", "message from nowhere"),
+        ("1+a 2r 2rax", "message from nowhere"),
+    ],
+)
+def test_a_message_that_nobody_wrote_so_is_half_written(line: str, found: str | None) -> None:
+    """Messages of other sessions, of refused adds and of adds of unknown outcome have been written so."""
+    violation = half_written_messages(history(line))
+    assert (violation and violation.anomaly) == found
 
 
 def test_final_reads_are_given_by_the_caller() -> None:

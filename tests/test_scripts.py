@@ -51,6 +51,7 @@ from chathistory.conformance._program import (
     Read,
     Step,
     Together,
+    Trial,
     Turn,
     Wait,
     program,
@@ -361,6 +362,11 @@ def _together(aspect: str, broken: str, *workers: tuple[int | str, ...], **optio
     return _Case(f"{aspect}, {step.how}", (step,), expectation, broken)
 
 
+def _trial(name: str, broken: str, mode: Mode) -> _Case:
+    """A case of an experiment on the whole backend, of which a bare class is one."""
+    return _Case(f"{name}, {mode}", (Trial(name, mode, rounds=3),), Expectation(kind="trial"), broken)
+
+
 _CASES = [
     _Case("content", _STORED, _equal(*_PLAIN), "Loses"),
     _Case("content, no text", (Add(1, (HumanMessage(["a"]),)), Read(1)), _equal(HumanMessage(["a"])), "Loses"),
@@ -509,6 +515,19 @@ _CASES = [
     _together("torn", "Partly", (3, 3), ("read", 3, 3), how="tasks", opens=True),
     _together("linearizable", "Lags", (1, "clear", "read"), (1, "read")),
     _together("works", "Crowded", (1, "read"), (1, "read"), (1, "read"), opens=True),
+    _together("linearizable", "Piecemeal", (9, 9, "read", "clear", "read"), ("watch",)),
+    _together("torn", "Hollow", (3, 3), ("watch",)),
+    _together("works", "Limited", (1, "reopen", 1, "reopen", 1, "reopen", 1), (1,)),
+    *(
+        _trial(name, broken, mode)
+        for name, broken in (
+            ("late looks", "Keeps"),
+            ("reads at once", "Keeps"),
+            ("sessions at once", "Misled"),
+            ("losses beside sessions", "Races"),
+        )
+        for mode in get_args(Mode)
+    ),
     _Case(
         "work of several that does not end well",
         (Together("{run}-b", ((1,), (1,))),),
@@ -739,7 +758,7 @@ def _ruff(folder: Path, *arguments: str) -> None:
 def test_scripts_are_laid_out_as_by_ruff(tmp_path: Path) -> None:
     pytest.importorskip("ruff")
     for number, case in enumerate(_CASES):
-        if not any(isinstance(step, Turn | Together) for step in case.steps):  # whose lines are longer
+        if not any(isinstance(step, Turn | Together | Trial) for step in case.steps):  # whose lines are longer
             (tmp_path / f"case{number}.py").write_text(case.script(), encoding="utf-8")
     _ruff(tmp_path, "format", "--check", "--line-length", "100")
     _ruff(tmp_path, "check", "--select", "I,F,E9")

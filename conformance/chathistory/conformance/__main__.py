@@ -7,6 +7,8 @@ import sys
 import threading
 from contextlib import suppress
 
+from chathistory.conformance._garbage import nothing_collected
+
 _NEEDED = frozenset({"click", "hypothesis", "jinja2", "packaging", "rich", "tomli"})
 _GRACE = 2.0
 
@@ -22,7 +24,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        from chathistory.conformance._cli import run
+        with nothing_collected():
+            from chathistory.conformance._cli import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise

@@ -9,6 +9,7 @@ from chathistory.conformance._backend import Deviation
 from chathistory.conformance._deviations import joined
 from chathistory.conformance._examine import examine
 from chathistory.conformance._experiment import is_hanging
+from chathistory.conformance._garbage import old_objects_left_alone
 from chathistory.conformance._report import Configuration
 from chathistory.conformance._runner import prepared
 from chathistory.conformance._targets import open_target
@@ -43,7 +44,8 @@ def help_with(share: Share, run: Connection) -> None:
     It leaves, and so leaves the clause to the run itself, when the backend has ceased to answer, or a call hangs:
     what that means for other clauses is for one process to say.
     """
-    with open_target(share.target, claims=share.claims, server=share.server) as backend:
+    opened = open_target(share.target, claims=share.claims, server=share.server)
+    with opened as backend, old_objects_left_alone():
         backend = replace(backend, deviations=joined(backend.deviations, share.deviations))
         subject = prepared(backend, share.clauses, share.configuration)
         try:

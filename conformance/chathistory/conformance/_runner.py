@@ -19,6 +19,7 @@ from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._examine import examine, examine_again, glance
 from chathistory.conformance._experiment import is_hanging
 from chathistory.conformance._first_use import FirstUse, use_first
+from chathistory.conformance._garbage import old_objects_left_alone
 from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
     Asked,
@@ -99,7 +100,8 @@ def check(
     chosen = select(clauses) if (clauses := list(clauses)) else CLAUSES
     subject = prepared(backend, [rule.id for rule in chosen], configuration, first_use)
     run = _Run(subject, configuration, chosen, listener or _ignore, target, asked or Asked(), database, division)
-    return run.run()
+    with old_objects_left_alone():
+        return run.run()
 
 
 def prepared(

@@ -190,11 +190,12 @@ _LOST = """\
 """
 
 _ORDER = """\
-    for read in (event for event in events if event.observed):
+    for read in {event.observed for event in events if event.observed}:
+        shown = set(read)
         for worker in {event.worker for event in events}:
-            added = [m for event in events if event.worker == worker for m in event.added]
-            seen = [m for m in dict.fromkeys(read.observed) if m in added]
-            if seen != [m for m in added if m in seen]:
+            added = dict.fromkeys(m for event in events if event.worker == worker for m in event.added)
+            seen = [m for m in dict.fromkeys(read) if m in added]
+            if seen != [m for m in added if m in shown]:
                 return f"messages that one worker added in order were read as {seen}"
 """
 
@@ -214,40 +215,77 @@ _PREFIX = """\
 """
 
 _TORN = """\
-    for batch in (event.added for event in events if event.added):
-        for read in (event.observed for event in events if event.observed):
-            seen = [place for place, message in enumerate(read) if message in batch]
-            if seen and read[seen[0] : seen[0] + len(batch)] != batch:
+    written = {message: event for event in events for message in event.added}
+    for read in {event.observed for event in events if event.observed}:
+        for place, message in enumerate(read):
+            if message not in written:
+                return f"{message!r} was read, and nobody had written it so"
+            batch = written[message].added
+            start = place - batch.index(message)
+            if start < 0 or read[start : start + len(batch)] != batch:
                 return f"of the batch {batch} there was read {read}"
 """
 
 _LINEARIZABLE = """\
+    reads = [event.observed for event in events if event.observed is not None]
+    different = {read for read in reads if read}
+    looks = [(set(read), set(zip(read, read[1:]))) for read in different]
+    holding = {}
+    for read in different:
+        for message in read:
+            holding.setdefault(message, []).append(read)
     calls = {}
     for event in sorted(events, key=lambda event: event.began):
+        raised = event.error and event.ended
+        parts = [()] if event.observed is not None or event.kind == "clear" and not raised else []
+        # An add that raised has not stored all.
+        for before, message in zip((None, *event.added), event.added[:-1] if raised else event.added):
+            # What stands together wherever it is read may be taken for one.
+            if parts and all((before, message) in pairs or not {before, message} & read for read, pairs in looks):
+                parts[-1] += (message,)
+            else:
+                parts.append((message,))
         # A cancelled call may take effect after its worker has gone on.
         worker = event.worker if event.ended else event
-        for part in [(message,) for message in event.added] or [()]:
-            calls.setdefault(worker, []).append((event, part))
+        calls.setdefault(worker, []).extend((event, part, len(parts) - at) for at, part in enumerate(parts))
     queues = list(calls.values())
+    unread = ("what no read shows",)
     waiting, seen = [((0,) * len(queues), ())], set()
     while waiting:
         state = places, messages = waiting.pop()
-        left = [queue[place][0] for queue, place in zip(queues, places) if place < len(queue)]
+        left = {number: queue[place] for number, (queue, place) in enumerate(zip(queues, places)) if place < len(queue)}
         if not left:
             return None
-        for number, place in enumerate(places):
-            if state in seen or place == len(queues[number]):
-                continue
-            event, part = queues[number][place]
-            if event.began > min(other.ended or event.began for other in left):
-                continue
-            after = (*places[:number], place + 1, *places[number + 1 :])
-            if event.kind != "read" or event.error or event.observed == messages:
-                waiting.append((after, () if event.kind == "clear" else (*messages, *part)))
-            if event.error or not event.ended:
-                waiting.append((after, messages))
+        if state in seen:
+            continue
         seen.add(state)
-    reads = [event.observed for event in events if event.kind == "read"]
+        steps, reached = [], set()
+        ends = {number: event.ended or float("inf") for number, (event, *_) in left.items()}
+        for number in sorted(left, key=ends.get):
+            event, part, rest = left[number]
+            if event.began > min(ends.values()):
+                continue
+            after = () if event.kind == "clear" else (*messages, *part)
+            if any(message not in holding for message in part):
+                after = unread
+            fits = all(read[: len(after)] == after for message in part[-1:] for read in holding.get(message, ()))
+            if event.kind == "read":
+                fits = event.observed == messages
+            optional = event.error or not event.ended
+            if after in reached and rest == 1 and not optional:
+                continue  # what does the same and ends earlier may as well come first
+            found = [(1, after)] if fits else []
+            if optional:
+                found.append((rest, messages))
+            elif fits and rest == 1:
+                reached.add(after)
+            found = [((*places[:number], places[number] + more, *places[number + 1 :]), then) for more, then in found]
+            if fits and event.kind != "clear" and all(then == messages for _, then in found):
+                # It changes nothing, so no order gains by having it later.
+                steps = found
+                break
+            steps += found
+        waiting += steps
     return f"no order of the calls explains what was read: {reads}"
 """
 

@@ -10,7 +10,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,6 @@ WATCH = "watch"
 LARGE = "large "
 SECONDS_TO_END = 30.0
 _PADDING = " " + "x" * 40_000
-_MOST_LOOKS = 500
 _SHARE_OF_BEGINNING = 0.3
 
 
@@ -98,7 +97,8 @@ def _as_threads(
     seconds: float,
 ) -> None:
     """Threads that change places as often as the interpreter lets them."""
-    barrier, busy = threading.Barrier(len(workers)), _Busy(workers)
+    barrier, deadline = threading.Barrier(len(workers)), time.monotonic() + seconds
+    last_begin, busy = deadline - (1 - _SHARE_OF_BEGINNING) * seconds, _Busy(workers, deadline)
 
     def work(number: int) -> None:
         barrier.wait()
@@ -106,13 +106,14 @@ def _as_threads(
             history = _handle(handles[number], open_history)
         except BaseException as error:  # noqa: BLE001 -- what is raised is recorded
             events.append(Event(number, "open", 0, time.monotonic(), error=error))
+            busy.has_done(number)
             return
         for call, added in _calls(number, workers[number]):
             began = time.monotonic()
             if began > last_begin:
                 break
             if call == REOPEN:
-                history = open_history()
+                history = _reopened(history, open_history, number, events)
                 continue
             if call == WATCH:
                 _watch(history, number, busy, events)
@@ -129,8 +130,6 @@ def _as_threads(
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(workers))]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    deadline = time.monotonic() + seconds
-    last_begin = deadline - (1 - _SHARE_OF_BEGINNING) * seconds
     try:
         for thread in threads:
             thread.start()
@@ -142,38 +141,36 @@ def _as_threads(
         events.append(Event(-2, "hung", deadline, None))
 
 
+@contextlib.contextmanager
+def _noting(events: list[Event], number: int, kind: str, added: tuple[str, ...] = ()) -> Iterator[list[Any]]:
+    """Record the call that the block makes, with what it puts into the list as what it read, or with its error."""
+    began, read = time.monotonic(), list[Any]()
+    try:
+        yield read
+    except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+        events.append(Event(number, kind, began, time.monotonic(), added, error=error))
+    else:
+        events.append(Event(number, kind, began, time.monotonic(), added, *read))
+
+
 async def _add_as_parent(history: Any, number: int, events: list[Event]) -> None:
     """Add a message before there are tasks: they inherit what a history keeps in its context."""
-    began, added = time.monotonic(), (f"w{number}-0-0",)
-    try:
+    added = (f"w{number}-0-0",)
+    with _noting(events, number, "add", added):
         await history.aadd_messages(_batch(1, added))
-    except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-        events.append(Event(number, "add", began, time.monotonic(), added, error=error))
-    else:
-        events.append(Event(number, "add", began, time.monotonic(), added))
 
 
 def _read_through(handles: Sequence[Any], events: list[Event]) -> None:
     """What each handle shows when all is over: it may have kept something in mind."""
     for number, history in _distinct(handles):
-        began = time.monotonic()
-        try:
-            observed = _contents(history.messages)
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-            events.append(Event(number, READ, began, time.monotonic(), error=error))
-        else:
-            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+        with _noting(events, number, READ) as read:
+            read.append(_contents(history.messages))
 
 
 async def _read_through_async(handles: Sequence[Any], events: list[Event]) -> None:
     for number, history in _distinct(handles):
-        began = time.monotonic()
-        try:
-            observed = _contents(await history.aget_messages())
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-            events.append(Event(number, READ, began, time.monotonic(), error=error))
-        else:
-            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
+        with _noting(events, number, READ) as read:
+            read.append(_contents(await history.aget_messages()))
 
 
 def _distinct(handles: Sequence[Any]) -> list[tuple[int, Any]]:
@@ -183,55 +180,59 @@ def _distinct(handles: Sequence[Any]) -> list[tuple[int, Any]]:
 
 
 class _Busy:
-    """The workers who do more than watch, and have not done yet."""
+    """The workers who do more than watch, and have not done yet; after the deadline nobody waits for them."""
 
-    def __init__(self, workers: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, workers: Sequence[Sequence[Any]], deadline: float) -> None:
         self._left = {number for number, calls in enumerate(workers) if WATCH not in calls}
+        self._deadline = deadline
 
     def has_done(self, number: int) -> None:
         self._left.discard(number)
 
     def __bool__(self) -> bool:
-        return bool(self._left)
+        return bool(self._left) and time.monotonic() < self._deadline
 
 
 def _watch(history: Any, number: int, busy: _Busy, events: list[Event]) -> None:
     """Read as long as others work."""
-    seen: tuple[str, ...] | None = None
-    for _ in range(_MOST_LOOKS):
-        began = time.monotonic()
-        try:
-            observed = _contents(history.messages)
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-            events.append(Event(number, READ, began, time.monotonic(), error=error))
-            return
-        if observed != seen:
-            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
-            seen = observed
-        if not busy:
-            return
+    looks: list[Event] = []
+    while _goes_on(looks, busy, events):
+        with _noting(looks, number, READ) as read:
+            read.append(_contents(history.messages))
 
 
 async def _watch_async(history: Any, number: int, busy: _Busy, events: list[Event]) -> None:
-    seen: tuple[str, ...] | None = None
-    for _ in range(_MOST_LOOKS):
-        began = time.monotonic()
-        try:
-            observed = _contents(await history.aget_messages())
-        except Exception as error:  # noqa: BLE001 -- what is raised is recorded
-            events.append(Event(number, READ, began, time.monotonic(), error=error))
-            return
-        if observed != seen:
-            events.append(Event(number, READ, began, time.monotonic(), observed=observed))
-            seen = observed
-        if not busy:
-            return
+    looks: list[Event] = []
+    while _goes_on(looks, busy, events):
+        with _noting(looks, number, READ) as read:
+            read.append(_contents(await history.aget_messages()))
         await asyncio.sleep(0)
+
+
+def _goes_on(looks: list[Event], busy: _Busy, events: list[Event]) -> bool:
+    """Record the last look, if it shows anything new, and say whether there is to be another."""
+    if not looks:
+        return True
+    last = looks[-1]
+    if len(looks) == 1 or last.error is not None or last.observed != looks[-2].observed:
+        events.append(last)
+    del looks[:-1]
+    return bool(busy) and last.error is None
 
 
 def _handle(opened: Any, open_history: Callable[[], Any]) -> Any:
     """The handle, or a new one; a handle may have no truth value."""
     return open_history() if opened is None else opened
+
+
+def _reopened(history: Any, open_history: Callable[[], Any], number: int, events: list[Event]) -> Any:
+    """A new handle, or the old one if none can be opened, which is recorded."""
+    began = time.monotonic()
+    try:
+        return open_history()
+    except Exception as error:  # noqa: BLE001 -- what is raised is recorded
+        events.append(Event(number, "open", began, time.monotonic(), error=error))
+        return history
 
 
 def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event]) -> None:
@@ -258,7 +259,8 @@ def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]
 async def _as_tasks(
     open_history: Callable[[], Any], handles: list[Any], workers: Sequence[Sequence[Any]], events: list[Event]
 ) -> None:
-    busy = _Busy(workers)
+    deadline = time.monotonic() + SECONDS_TO_END
+    last_begin, busy = deadline - (1 - _SHARE_OF_BEGINNING) * SECONDS_TO_END, _Busy(workers, deadline)
 
     async def work(number: int) -> None:
         history = _handle(handles[number], open_history)
@@ -267,7 +269,7 @@ async def _as_tasks(
             if began > last_begin:
                 break
             if call == REOPEN:
-                history = open_history()
+                history = _reopened(history, open_history, number, events)
                 continue
             if call == WATCH:
                 await _watch_async(history, number, busy, events)
@@ -289,8 +291,6 @@ async def _as_tasks(
             await asyncio.sleep(0)
         busy.has_done(number)
 
-    deadline = time.monotonic() + SECONDS_TO_END
-    last_begin = deadline - (1 - _SHARE_OF_BEGINNING) * SECONDS_TO_END
     if len({id(history) for history in handles}) > 1:
         await _add_as_parent(handles[0], len(workers), events)
     working: list[Awaitable[None]] = [work(number) for number in range(len(workers))]

@@ -74,6 +74,12 @@ TRIALS: Mapping[str, TrialDefinition] = {
             ("trials/_finding.py", "trials/_late_looks.py"),
         ),
         TrialDefinition(
+            "reads at once",
+            "read_at_once",
+            "of lists that were read at the same time each is its reader's own",
+            ("trials/_finding.py", "trials/_late_looks.py"),
+        ),
+        TrialDefinition(
             "sessions at once",
             "leaks_between_sessions",
             "each session shows its own messages, whatever else is used at the same time",

@@ -73,11 +73,8 @@ class BorrowedConnection:
                 "the connection was opened before a fork, and SQLite's connections can't be used after one"
             )
 
+    @FORKS.held_off()
     def _attempt(self, operation: Operation) -> Rows:
-        with FORKS.held_off():
-            return self._attempted(operation)
-
-    def _attempted(self, operation: Operation) -> Rows:
         sql = self._ready.get(operation.table)
         if sql is None:
             sql = self._ready[operation.table] = drive(operation.table.prepare(), self._execute)

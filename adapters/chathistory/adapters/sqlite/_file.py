@@ -193,11 +193,8 @@ class FileDatabase:
         self._close_connections(stale)
         return current
 
+    @FORKS.held_off()
     def _open_connection(self) -> Connection:
-        with FORKS.held_off():
-            return self._opened_connection()
-
-    def _opened_connection(self) -> Connection:
         if not self.leases:
             raise ClosedError
         connection = sqlite3.connect(

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from chathistory.conformance._program import Program, Step, program
+from chathistory.conformance._program import Add, Clear, Mode, Program, Read, Step, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, fresh_read, numbered, opened
 from chathistory.reference import Messages
@@ -24,15 +24,23 @@ _CALLS_OF_A_PROGRAM = 48
 _SIZES = (1, 2, 1, 3)
 
 
-def every_sequence(calls: Sequence[Call], effort: Effort, *, shorter: int = 0) -> Iterator[Program]:
+def calls_through(handle: int, mode: Mode = "sync") -> tuple[Call, ...]:
+    """An add, a read and a clear through a handle."""
+    return (
+        lambda batch: Add(handle, batch, mode=mode),
+        lambda _: Read(handle, mode),
+        lambda _: Clear(handle, mode),
+    )
+
+
+def every_sequence(calls: Sequence[Call], effort: Effort) -> Iterator[Program]:
     """Programs over one session, through handles 1 and 2, in which every sequence of so many of the calls occurs.
 
     Args:
         calls: makes each of the calls.
         effort: says how many there are to a sequence: 3, 4 or 5.
-        shorter: by how many fewer there are.
     """
-    length = _LENGTHS[effort] - shorter
+    length = _LENGTHS[effort]
     sequence = list(de_bruijn(len(calls), length))
     sequence += sequence[: length - 1]  # it closes in a ring
     # Each program begins with the last calls of the one before, so that no sequence is cut in two.

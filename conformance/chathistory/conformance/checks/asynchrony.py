@@ -40,7 +40,7 @@ from chathistory.conformance.checks._check import (
     opened,
     singly,
 )
-from chathistory.conformance.checks._sequences import Call, every_sequence
+from chathistory.conformance.checks._sequences import calls_through, every_sequence
 from chathistory.conformance.strategies import programs
 from chathistory.reference import MESSAGE_CLASSES
 
@@ -93,24 +93,6 @@ def _sync_twins() -> Iterator[Program]:
     yield program(opened(A), [Add(1, numbered(60, first=60 * n)) for n in range(5)], Read(1))
 
 
-_CALLS_OF_ONE: tuple[Call, ...] = (
-    lambda batch: Add(1, batch),
-    lambda batch: Add(1, batch, mode="async"),
-    lambda _: Read(1),
-    lambda _: Read(1, "async"),
-    lambda _: Clear(1),
-    lambda _: Clear(1, "async"),
-)
-_CALLS_OF_TWO: tuple[Call, ...] = (
-    lambda batch: Add(1, batch),
-    lambda batch: Add(2, batch, mode="async"),
-    lambda _: Read(1),
-    lambda _: Read(2, "async"),
-    lambda _: Clear(1),
-    lambda _: Clear(2, "async"),
-)
-
-
 def _mixed(effort: Effort) -> Iterator[Program]:
     for write, read in (("sync", "async"), ("async", "sync")):
         first = Add(1, numbered(2), mode=write)  # type: ignore[arg-type]
@@ -126,8 +108,8 @@ def _mixed(effort: Effort) -> Iterator[Program]:
         mode: Mode = "async" if number % 2 else "sync"
         alternating.append(Add(1, numbered(1, first=number), mode=mode))
     yield program(opened(A), alternating, Read(1, "sync"), Read(1, "async"))
-    yield from every_sequence(_CALLS_OF_TWO, effort)
-    yield from every_sequence(_CALLS_OF_ONE, effort)
+    for handle in (1, 2):
+        yield from every_sequence((*calls_through(1), *calls_through(handle, "async")), effort)
 
 
 def in_one_mode(failing: Program) -> Iterator[Program]:

@@ -13,7 +13,7 @@ from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
-from chathistory.conformance.checks._sequences import Call, every_sequence
+from chathistory.conformance.checks._sequences import calls_through, every_sequence
 from chathistory.conformance.checks.sessions import rich, written_before
 from chathistory.conformance.strategies import programs
 from chathistory.reference import MESSAGE_CLASSES
@@ -66,16 +66,6 @@ def _cleared_twice(_effort: Effort) -> Iterator[Program]:
     yield program(opened(A, A), Add(1, numbered(2)), Clear(2), Clear(1), Read(2), Read(1), fresh_read(3))
 
 
-_CALLS: tuple[Call, ...] = (
-    lambda batch: Add(1, batch),
-    lambda batch: Add(2, batch),
-    lambda _: Read(1),
-    lambda _: Read(2),
-    lambda _: Clear(1),
-    lambda _: Clear(2),
-)
-
-
 def _started_anew(effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1), fresh_read(2))
     yield program(opened(A, A), Add(1, numbered(2)), Read(2), Clear(2), Add(1, numbered(1, first=3)), Read(1), Read(2))
@@ -113,7 +103,7 @@ def _started_anew(effort: Effort) -> Iterator[Program]:
     for size in (3_000, 70_000):
         old, new = (HumanMessage(content=filled(size, last)) for last in "12")
         yield program(opened(A), Add(1, (old,)), Clear(1), Add(1, (new,)), Read(1), fresh_read(2))
-    yield from every_sequence(_CALLS, effort)
+    yield from every_sequence((*calls_through(1), *calls_through(2)), effort)
 
 
 def without_clears(failing: Program) -> Iterator[Program]:

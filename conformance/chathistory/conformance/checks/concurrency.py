@@ -248,7 +248,8 @@ def _several_sessions(clause: str, name: str, trial: str) -> Check:
     return Check(clause=clause, name=name, cases=cases, needs=needs_threads, baseline=False)
 
 
-def _by_tasks(check: Check) -> Check:
+def by_tasks(check: Check) -> Check:
+    """The same by tasks, which any history that claims async is used by."""
     return replace(async_twin(check), needs=_needs_nothing)
 
 
@@ -326,7 +327,7 @@ CHECKS = (
         at_first_use=True,
     ),
     _APART,
-    _by_tasks(_APART),
+    by_tasks(_APART),
     _KEPT,
     _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),

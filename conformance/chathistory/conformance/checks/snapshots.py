@@ -27,7 +27,8 @@ from chathistory.conformance._program import (
 )
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, opened
-from chathistory.conformance.checks._sequences import Call, every_sequence
+from chathistory.conformance.checks._sequences import Call, calls_through, every_sequence
+from chathistory.conformance.checks.concurrency import by_tasks, needs_threads
 from chathistory.reference import MESSAGE_CLASSES
 
 _LIST_EDITS: tuple[EditKind, ...] = ("append", "pop", "reverse", "clear")
@@ -145,12 +146,8 @@ def the_same(failing: Program) -> Iterator[Program]:
 
 
 _CALLS: tuple[Call, ...] = (
-    lambda batch: Add(1, batch),
-    lambda batch: Add(2, batch),
-    lambda _: Read(1),
-    lambda _: Read(2),
-    lambda _: Clear(1),
-    lambda _: Clear(2),
+    *calls_through(1),
+    *calls_through(2),
     lambda batch: Assign(1, batch),
     lambda batch: Assign(2, batch),
 )
@@ -228,6 +225,18 @@ def _looked_at_later(_effort: Effort) -> Iterator[Program]:
     yield program(Trial("late looks"))
 
 
+def _read_at_once(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("reads at once"))
+
+
+_AT_ONCE = Check(
+    clause="SNP-1",
+    name="lists read at once are their readers' own",
+    cases=_read_at_once,
+    needs=needs_threads,
+    baseline=False,
+)
+
 _SYNC = (
     Check(
         clause="SNP-1",
@@ -281,6 +290,11 @@ _SYNC = (
 )
 
 # Assignment has no async form.
-CHECKS = (*_SYNC, *(async_twin(check) for check in _SYNC if "assign" not in check.name))
+CHECKS = (
+    *_SYNC,
+    _AT_ONCE,
+    *(async_twin(check) for check in _SYNC if "assign" not in check.name),
+    by_tasks(_AT_ONCE),
+)
 
 assert set(get_args(EditKind)) == {*_LIST_EDITS, *_MESSAGE_EDITS}  # noqa: S101 -- a new kind needs a case here

@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance.trials._finding import Finding, loops_over_batches
+from chathistory.conformance.trials._finding import Finding, loops_over_batches, opener_of
 from chathistory.conformance.trials._writers import SECONDS_TO_START, Call, Worker, factory_elsewhere, nursery_of
 
 _SIZES = (1, 3, 2, 5, 4)
@@ -143,7 +143,7 @@ class Caller:
     """Makes calls of this process, each through a handle of its own."""
 
     def __init__(self, backend: Any, mode: str) -> None:
-        self._opens = getattr(backend, "get_session_history", backend)
+        self._opens = opener_of(backend)
         self._loop = asyncio.new_event_loop() if mode == "async" else None
 
     def __enter__(self) -> Caller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ class Finding:
 
     problem: str | None
     calls: int
+
+
+def opener_of(backend: Any) -> Callable[[str], Any]:
+    """Its get_session_history; a script may have been given nothing but that."""
+    return getattr(backend, "get_session_history", backend)  # type: ignore[no-any-return]
 
 
 def loops_over_batches(history: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Looks at what was read only after something else has been done to the session (SNP-1)."""
+"""Looks at what was read only after something else was done: to the session, or to what others read at once (SNP-1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance.trials._finding import Finding
+from chathistory.conformance.trials._finding import Finding, opener_of
 
 _READERS, _ROUNDS_AT_ONCE, _SECONDS_TO_READ = 6, 3, 10.0
 _CHANGES = ("an add", "an add through another handle", "a clear", "an assignment")
@@ -29,33 +29,36 @@ def looked_at_later(backend: Any, *, mode: str, **_: int) -> Finding:
         for number, change in enumerate(changes, start=1):
             problem = None
             with contextlib.suppress(Exception):  # what is raised is for other checks
-                problem = _problem(backend.get_session_history, call, change)
+                problem = _problem(opener_of(backend), call, change)
             if problem:
                 return Finding(problem, 6 * number)
-        problem = None
-        with contextlib.suppress(Exception):
-            problem = _problem_at_once(backend, call, mode)
-    return Finding(problem, 6 * len(changes))
+    return Finding(None, 6 * len(changes))
 
 
-def _problem_at_once(backend: Any, call: Callable[..., Any], mode: str) -> str | None:
+def read_at_once(backend: Any, *, mode: str, **_: int) -> Finding:
     """Whether lists that were read at the same time, and then edited by their readers, are anybody else's, too."""
-    if mode == "sync" and "threads" not in backend.claims:
-        return None
-    history = backend.get_session_history(uuid.uuid4().hex)
-    call(history, "add", "m1", "m2")
-    for _ in range(_ROUNDS_AT_ONCE):
-        lists = call(history, "read at once") if mode == "async" else _read_by_threads(history)
-        seen = [_contents(each) for each in lists]
-        for number, each in enumerate(lists):
-            each.append(HumanMessage(content=f"of reader {number}"))
-        for number, (each, before) in enumerate(zip(lists, seen, strict=True)):
-            wanted = [*before, f"of reader {number}"]
-            if (shown := _contents(each)) != wanted:
-                return (
-                    f"of lists read at once, each with a message appended by its reader, one was {shown}, not {wanted}"
-                )
-    call(history, "clear")
+    open_history, session = opener_of(backend), uuid.uuid4().hex
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        call = _by_async_calls(loop) if mode == "async" else _by_sync_calls
+        problem = None
+        with contextlib.suppress(Exception):  # what is raised is for other checks
+            history = open_history(session)
+            call(history, "add", "m1", "m2")
+            for _round in range(_ROUNDS_AT_ONCE):
+                problem = problem or _problem_of_lists(call(history, "read at once"))
+        with contextlib.suppress(Exception):
+            call(open_history(session), "clear")
+    return Finding(problem, 2 + _READERS * _ROUNDS_AT_ONCE)
+
+
+def _problem_of_lists(lists: list[Any]) -> str | None:
+    seen = [_contents(each) for each in lists]
+    for number, each in enumerate(lists):
+        each.append(HumanMessage(content=f"of reader {number}"))
+    for number, (each, before) in enumerate(zip(lists, seen, strict=True)):
+        wanted = [*before, f"of reader {number}"]
+        if (shown := _contents(each)) != wanted:
+            return f"of lists read at once, each with a message appended by its reader, one was {shown}, not {wanted}"
     return None
 
 
@@ -64,7 +67,8 @@ def _read_by_threads(history: Any) -> list[Any]:
 
     def read() -> None:
         barrier.wait()
-        lists.append(history.messages)
+        with contextlib.suppress(Exception):
+            lists.append(history.messages)
 
     threads = [threading.Thread(target=read, daemon=True) for _ in range(_READERS)]
     for thread in threads:
@@ -97,6 +101,8 @@ def _problem(open_history: Callable[[str], Any], call: Callable[..., Any], chang
 
 
 def _by_sync_calls(history: Any, call: str, *contents: str) -> Any:
+    if call == "read at once":
+        return _read_by_threads(history)
     if call == "read":
         return history.messages
     return history.clear() if call == "clear" else history.add_messages(_batch(*contents))

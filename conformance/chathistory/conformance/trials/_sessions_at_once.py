@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from chathistory.conformance.trials._finding import Finding
+from chathistory.conformance.trials._finding import Finding, opener_of
 
 _SESSIONS, _WORKERS, _ADDS = 4, 8, 10
 _SECONDS_TO_END = 30.0
@@ -52,7 +52,7 @@ class _Round:
     """
 
     def __init__(self, backend: Any, token: str) -> None:
-        self._backend, self._token = backend, token
+        self._open, self._token = opener_of(backend), token
         self._heard: list[list[str]] = [[] for _ in range(_SESSIONS)]
         self.acknowledged: list[list[str]] = []
         self.reads: list[tuple[int, list[str]]] = []
@@ -115,7 +115,7 @@ class _Round:
         self.acknowledged = [list(contents) for contents in self._heard]
 
     def _handle(self, session: int) -> Any:
-        return self._backend.get_session_history(f"{self._token}-s{session}")
+        return self._open(f"{self._token}-s{session}")
 
     def _acknowledge(self, worker: int, number: int) -> None:
         self.calls += 2
