@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend, History
+from chathistory.conformance._copies import copies_of
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import (
     Add,
@@ -358,7 +359,8 @@ class Execution:
 
 def copy_of(value: Any) -> Any:
     """What was read, as it is now: a list of copies of the messages, whatever kind of list it came in."""
-    return copy.deepcopy(_as_list(value))
+    listed = _as_list(value)
+    return copies_of(listed) if type(listed) is list else copy.deepcopy(listed)
 
 
 def _is_empty(value: Any) -> bool:
@@ -372,7 +374,7 @@ def _as_list(value: Any) -> Any:
 
 def _fresh(messages: Sequence[Any]) -> list[Any]:
     """Copies of the program's messages: what a backend does to them must not reach the program."""
-    return copy.deepcopy(list(messages))
+    return copies_of(messages)
 
 
 def _contain(messages: list[Any], container: str) -> Any:

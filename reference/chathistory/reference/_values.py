@@ -14,6 +14,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+_MISSING = object()
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -72,14 +74,25 @@ def _mapping_differences(
 ) -> Iterator[Difference]:
     theirs = {(type(key), key): value for key, value in observed.items()}
     for key, value in expected.items():
-        if (type(key), key) in theirs:
-            yield from _differences(value, theirs.pop((type(key), key)), key_order, path + place.format(key))
-        else:
+        found = theirs.pop((type(key), key), _MISSING)
+        if found is _MISSING:
             yield Difference(path + place.format(key), value, None, "missing")
+        elif not _plainly_same(value, found):
+            yield from _differences(value, found, key_order, path + place.format(key))
     for (_, key), value in theirs.items():
         yield Difference(path + place.format(key), None, value, "unexpected")
     if key_order and place != ".{}" and list(expected) != list(observed):
         yield Difference(path, list(expected), list(observed), "key order")
+
+
+def _plainly_same(expected: Any, observed: Any) -> bool:
+    """Whether two values are seen to be the same without a closer look, as most are."""
+    kind = type(expected)
+    if expected is observed or kind is not type(observed):
+        return expected is observed
+    if kind is str or kind is int:
+        return bool(expected == observed)
+    return (kind is list or kind is dict) and not expected and not observed
 
 
 def _sequence_differences(

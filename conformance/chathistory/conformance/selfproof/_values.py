@@ -36,6 +36,8 @@ def objection(value: Any, kinds: frozenset[type], depth: int = 0) -> str:
     if kinds is JSON_KINDS and kind is dict and any(type(key) is not str for key in value):
         return "it holds a dict key that is no str"
     for child in _children(value):
+        if child is None or type(child) is str:
+            continue  # which all stores keep, and most values are
         if reason := objection(child, kinds, depth + 1):
             return reason
     return ""
