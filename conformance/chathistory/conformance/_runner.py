@@ -188,7 +188,7 @@ class _Run:
         return self._finish(complete=len(self.results) == len(self.chosen))
 
     def _glanced(self) -> bool:
-        """Whether a run that stops at the first violation has found one at a first glance over all clauses.
+        """Whether a run that stops at the first violation has found one at a glance over all clauses, or a second one.
 
         The SHOULDs that are seen to be broken are told, too; the run goes on, but doesn't look at them again.
         """
@@ -197,17 +197,19 @@ class _Run:
         required = [rule.id for rule in self.chosen if rule.level == "MUST"]
         # What is measured takes longest, and so comes last.
         in_turn = sorted(required, key=lambda name: any(check.probe is not None for check in checks_of(name)))
-        found = next((result for result in self._seen(in_turn) if result.id in required), None)
+        seen = (result for again in (False, True) for result in self._seen(in_turn, again=again))
+        found = next((result for result in seen if result.id in required), None)
         if found is not None:
             self._tell_glanced(found)
             return True
-        for result in self._seen(rule.id for rule in self.chosen if rule.level != "MUST"):
-            if result.level != "MUST":
+        for rule in (rule for rule in self.chosen if rule.level != "MUST"):
+            both = (result for again in (False, True) for result in self._seen([rule.id], again=again))
+            if (result := next(both, None)) and result.level != "MUST":
                 self._tell_glanced(result)
         return False
 
-    def _seen(self, clause_ids: Iterable[str]) -> Iterator[ClauseResult]:
-        seen = (glance(self.subject, name, self.configuration) for name in clause_ids)
+    def _seen(self, clause_ids: Iterable[str], *, again: bool) -> Iterator[ClauseResult]:
+        seen = (glance(self.subject, name, self.configuration, again=again) for name in clause_ids)
         return (result for result in seen if result is not None)
 
     def _tell_glanced(self, result: ClauseResult) -> None:

@@ -46,6 +46,8 @@ _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "tho
 
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a glance."""
+_FIRST_PROGRAMS = 6
+"""How many programs of a check are tried at a first glance over all checks, before there is a second."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
 
@@ -93,11 +95,16 @@ def search_with(
     return violation
 
 
-def glance_with(subject: Subject, check: Check, configuration: Configuration, tally: Tally) -> Violation | None:
-    """The violation that a check sees at a first glance, by a small program; None if it takes a longer look."""
+def glance_with(
+    subject: Subject, check: Check, configuration: Configuration, tally: Tally, *, again: bool
+) -> Violation | None:
+    """The violation that a check sees at a first glance, or at a second; None if it takes a longer look.
+
+    What is measured is no matter of a first glance.
+    """
     if check.probe is not None:
-        return _measured(check.probe, subject, check, configuration, tally)
-    return _Search(subject, check, configuration, tally).glance()
+        return _measured(check.probe, subject, check, configuration, tally) if again else None
+    return _Search(subject, check, configuration, tally).glance(again=again)
 
 
 def _measured(
@@ -194,14 +201,18 @@ class _Search(Experiment):
             return None
         return Violation(self.check, FIRST_PROGRAM, outcome.divergence, _AT_FIRST_USE)
 
-    def glance(self) -> Violation | None:
-        """The violation that a few of the shortest certain programs show, if they do."""
+    def glance(self, *, again: bool) -> Violation | None:
+        """The violation that a few of the short certain programs show, or, again, that the others do, if they do."""
         if self.check.at_first_use or not self.check.at_a_glance:
             return None
         cases = (*self._cases(), *self.check.fitted(self.subject.backend))
         short = [case for case in cases if _is_short(case, self.subject.backend)]
+        chosen = _evenly(short, min(self.check.at_a_glance, _FIRST_PROGRAMS))
+        if again:
+            tried = set(map(id, chosen))
+            chosen = [case for case in _evenly(short, self.check.at_a_glance) if id(case) not in tried]
         deadline = time.monotonic() + _SECONDS_OF_A_GLANCE
-        for case in _evenly(short, self.check.at_a_glance):
+        for case in chosen:
             program = self.prepared(case)
             if divergence := self.fails(program):
                 return self.smallest((program, divergence))

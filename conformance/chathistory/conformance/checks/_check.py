@@ -70,8 +70,8 @@ class Check:
         at_first_use: whether it judges the first use of the store in this run, and runs no programs but controls.
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
-        at_a_glance: how many of its shortest cases are tried before anything else by a run that stops at the first
-            violation: more where each is about something else, none where they take long.
+        at_a_glance: how many of its short cases are tried before anything else by a run that stops at the first
+            violation: fewer where they take long.
     """
 
     clause: str
@@ -91,7 +91,7 @@ class Check:
     at_first_use: bool = False
     run: RunProgram = run_plainly
     probe: Probe | None = None
-    at_a_glance: int = 6
+    at_a_glance: int = 200
 
 
 def async_twin(check: Check) -> Check:

@@ -297,7 +297,6 @@ CHECKS = (
         controls=without_cancels,
         control_lens=Lens(recovery=True, aspect="cancelled"),
         modes=frozenset({"async"}),
-        at_a_glance=36,
     ),
     Check(
         clause="ASY-6",

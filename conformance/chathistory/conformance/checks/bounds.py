@@ -292,7 +292,6 @@ _SYNC = (
         draws=_bounded_programs(),
         needs=_needs_bound,
         controls=without_bounds,
-        at_a_glance=60,
     ),
     Check(
         clause="EXP-1",
@@ -302,7 +301,6 @@ _SYNC = (
         needs=_needs_ttl,
         controls=without_bounds,
         in_resolution=True,
-        at_a_glance=14,
     ),
     Check(
         clause="EXP-2",

@@ -244,7 +244,6 @@ _CHECKS = (
         cases=_not_messages,
         controls=with_good_or_harmless_items,
         control_lens=Lens(),
-        at_a_glance=32,
     ),
     Check(
         clause="ERR-1",
@@ -285,7 +284,6 @@ _CHECKS = (
         cases=_torn,
         controls=with_good_items,
         control_lens=Lens(),
-        at_a_glance=60,
     ),
     Check(
         clause="ATM-1",

@@ -436,7 +436,6 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_field,
         draws=_drawn(messages().map(_with_plain_fields).filter(is_valid)),
-        at_a_glance=40,
     ),
     Check(
         clause="VAL-4",
@@ -446,7 +445,6 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_number,
         draws=_drawn(messages().map(lambda message: _with_plain_values(message, (str,)))),
-        at_a_glance=25,
     ),
     Check(
         clause="VAL-5",
@@ -456,7 +454,6 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_text,
         draws=_drawn(messages(hard=True).map(lambda message: _with_plain_values(message, (float, int)))),
-        at_a_glance=100,
     ),
     Check(
         clause="VAL-6",
@@ -465,7 +462,6 @@ CHECKS = (
         controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_unstorable,
-        at_a_glance=200,
     ),
     Check(
         clause="VAL-7",
@@ -474,7 +470,6 @@ CHECKS = (
         controls=with_plain_or_refused,
         control_lens=Lens(),
         cases=_lookalikes,
-        at_a_glance=40,
     ),
     Check(
         clause="VAL-8",
@@ -493,7 +488,6 @@ CHECKS = (
         control_lens=Lens(),
         cases=_readable,
         draws=_drawn(messages(hard=True)),
-        at_a_glance=100,
     ),
     Check(
         clause="VAL-10",

@@ -394,7 +394,6 @@ CHECKS = (
         cases=_several_sessions,
         draws=programs(sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=each_session_alone,
-        at_a_glance=16,
     ),
     Check(
         clause="ISO-2",
@@ -402,7 +401,6 @@ CHECKS = (
         lens=_OTHERS,
         cases=_collisions,
         controls=with_plain_ids_and_each_alone,
-        at_a_glance=40,
     ),
     Check(
         clause="ISO-3",
@@ -440,7 +438,6 @@ CHECKS = (
         lens=Lens(stable=True, recovery=True),
         cases=_refused_beside,
         controls=without_refusals,
-        at_a_glance=40,
     ),
     Check(
         clause="ISO-7",

@@ -252,7 +252,6 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_edited_results,
         controls=without_edits,
-        at_a_glance=20,
     ),
     Check(
         clause="SNP-3",
@@ -260,7 +259,6 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_edited_arguments,
         controls=without_edits,
-        at_a_glance=34,
     ),
     Check(
         clause="SNP-3",
@@ -276,7 +274,6 @@ _SYNC = (
         cases=_arguments,
         controls=the_same,
         control_lens=Lens(view="readable"),
-        at_a_glance=30,
     ),
     Check(
         clause="SNP-5",
@@ -284,7 +281,6 @@ _SYNC = (
         lens=Lens(view="full"),
         cases=_assigned,
         controls=without_assignments,
-        at_a_glance=50,
     ),
     Check(clause="SNP-6", name="adding what was read doubles", cases=_doubled, controls=without_adding_back),
 )
