@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -40,6 +40,9 @@ from chathistory.conformance.checks.durability import needs_processes
 from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.conformance.trials._writers import close_nurseries
 from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
+
+_SECONDS_OF_GLANCES = 15.0
+"""After which a run no longer glances at clauses again: over a slow store a close look is not much longer."""
 
 _AT_A_GLANCE = "seen at a first glance over all clauses, before any was looked at closely"
 
@@ -194,23 +197,26 @@ class _Run:
         """
         if not self.configuration.exitfirst:
             return False
-        required = [rule.id for rule in self.chosen if rule.level == "MUST"]
         # What is measured takes longest, and so comes last.
-        in_turn = sorted(required, key=lambda name: any(check.probe is not None for check in checks_of(name)))
-        seen = (result for again in (False, True) for result in self._seen(in_turn, again=again))
-        found = next((result for result in seen if result.id in required), None)
-        if found is not None:
-            self._tell_glanced(found)
-            return True
-        for rule in (rule for rule in self.chosen if rule.level != "MUST"):
-            both = (result for again in (False, True) for result in self._seen([rule.id], again=again))
-            if (result := next(both, None)) and result.level != "MUST":
-                self._tell_glanced(result)
+        measured = [rule.id for rule in self.chosen if any(check.probe is not None for check in checks_of(rule.id))]
+        required = [rule.id for rule in self.chosen if rule.level == "MUST" and rule.id not in measured]
+        wished = [rule.id for rule in self.chosen if rule.level != "MUST" and rule.id not in measured]
+        for names in (required, wished, measured):
+            for again in (False, True):
+                for result in self._seen(names, again=again):
+                    self._tell_glanced(result)
+                    if result.level == "MUST":
+                        return True
         return False
 
-    def _seen(self, clause_ids: Iterable[str], *, again: bool) -> Iterator[ClauseResult]:
-        seen = (glance(self.subject, name, self.configuration, again=again) for name in clause_ids)
-        return (result for result in seen if result is not None)
+    def _seen(self, clause_ids: Sequence[str], *, again: bool) -> Iterator[ClauseResult]:
+        """The violations of these clauses, but of those already told, that a glance shows."""
+        for clause_id in clause_ids:
+            is_late = again and time.monotonic() - self.began > _SECONDS_OF_GLANCES
+            if not is_late and clause_id not in [told.id for told in self.results]:
+                result = glance(self.subject, clause_id, self.configuration, again=again)
+                if result is not None and result.id in clause_ids:
+                    yield result
 
     def _tell_glanced(self, result: ClauseResult) -> None:
         self.listener(ClauseStarted(result.id))

@@ -46,8 +46,6 @@ _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "tho
 
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a glance."""
-_FIRST_PROGRAMS = 6
-"""How many programs of a check are tried at a first glance over all checks, before there is a second."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
 
@@ -203,11 +201,11 @@ class _Search(Experiment):
 
     def glance(self, *, again: bool) -> Violation | None:
         """The violation that a few of the short certain programs show, or, again, that the others do, if they do."""
-        if self.check.at_first_use or not self.check.at_a_glance:
-            return None
+        if self.check.at_first_use:
+            return self.judge_first_use() if again else None
         cases = (*self._cases(), *self.check.fitted(self.subject.backend))
         short = [case for case in cases if _is_short(case, self.subject.backend)]
-        chosen = _evenly(short, min(self.check.at_a_glance, _FIRST_PROGRAMS))
+        chosen = _evenly(short, self.check.at_first)
         if again:
             tried = set(map(id, chosen))
             chosen = [case for case in _evenly(short, self.check.at_a_glance) if id(case) not in tried]
@@ -391,7 +389,9 @@ def _messages_of(step: Step) -> int:
 def _takes_long(step: Step, backend: Backend) -> bool:
     if isinstance(step, Wait):
         return backend.advance is None
-    return isinstance(step, Trial) or (isinstance(step, Together) and step.how == "processes")
+    return (isinstance(step, Trial) and not TRIALS[step.name].is_brief) or (
+        isinstance(step, Together) and step.how == "processes"
+    )
 
 
 def _evenly(cases: Sequence[Program], count: int) -> Sequence[Program]:

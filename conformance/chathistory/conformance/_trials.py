@@ -33,6 +33,7 @@ class TrialDefinition:
         promise: what is so when it finds no problem.
         modules: the files under `trials` that it consists of, each after those that it needs.
         rounds: what its rounds count, if it interferes at chosen moments.
+        is_brief: whether it takes no longer than a few programs.
     """
 
     name: str
@@ -40,6 +41,7 @@ class TrialDefinition:
     promise: str
     modules: tuple[str, ...]
     rounds: str = ""
+    is_brief: bool = False
 
     def load(self) -> Callable[..., Finding]:
         """The function itself."""
@@ -72,24 +74,28 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "looked_at_later",
             "a list shows what was there when it was read, whenever it is looked at",
             ("trials/_finding.py", "trials/_late_looks.py"),
+            is_brief=True,
         ),
         TrialDefinition(
             "reads at once",
             "read_at_once",
             "of lists that were read at the same time each is its reader's own",
             ("trials/_finding.py", "trials/_late_looks.py"),
+            is_brief=True,
         ),
         TrialDefinition(
             "sessions at once",
             "leaks_between_sessions",
             "each session shows its own messages, whatever else is used at the same time",
             _AT_ONCE,
+            is_brief=True,
         ),
         TrialDefinition(
             "losses beside sessions",
             "losses_beside_sessions",
             "every acknowledged message is there, however many sessions are written at the same time",
             _AT_ONCE,
+            is_brief=True,
         ),
         TrialDefinition(
             "another process",

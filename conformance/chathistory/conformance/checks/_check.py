@@ -70,8 +70,9 @@ class Check:
         at_first_use: whether it judges the first use of the store in this run, and runs no programs but controls.
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
-        at_a_glance: how many of its short cases are tried before anything else by a run that stops at the first
-            violation: fewer where they take long.
+        at_first: how many of its short cases are tried before anything else by a run that stops at the first violation:
+            more where others would be blamed for what it has not seen, none where they take long.
+        at_a_glance: how many are tried before it looks at anything closely: fewer where they take long.
     """
 
     clause: str
@@ -91,6 +92,7 @@ class Check:
     at_first_use: bool = False
     run: RunProgram = run_plainly
     probe: Probe | None = None
+    at_first: int = 6
     at_a_glance: int = 200
 
 

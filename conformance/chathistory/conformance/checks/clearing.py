@@ -164,6 +164,7 @@ CHECKS = (
         cases=_cleared,
         draws=_clears_at_the_end(),
         controls=without_clears,
+        at_first=30,
     ),
     Check(clause="CLR-2", name="clear may be repeated", cases=_cleared_twice, controls=clearing_once),
     Check(
@@ -178,6 +179,7 @@ CHECKS = (
             batch_sizes=(1, 2, 3),
         ),
         controls=without_clears,
+        at_first=14,
     ),
     Check(
         clause="CLR-4",

@@ -436,6 +436,7 @@ CHECKS = (
         control_lens=Lens(),
         cases=_every_field,
         draws=_drawn(messages().map(_with_plain_fields).filter(is_valid)),
+        at_first=40,
     ),
     Check(
         clause="VAL-4",
