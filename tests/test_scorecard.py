@@ -60,10 +60,16 @@ def test_a_mutant_is_summed_up_by_its_runs() -> None:
     ]
     summed = summarise(runs)["mutants"]["reverses_batches"]
     assert summed["violated"] == ["ORD-2", "ATM-1"]
-    assert summed["quick"] == {"runs": 3, "killed": 2, "first": {"ORD-1": 1, "ORD-2": 1}, "seconds": [0.5, 0.5]}
+    assert summed["quick"] == {"runs": 3, "killed": 2, "first": {"ORD-1": 1, "ORD-2": 1}, "seconds": [0.5]}
     assert summed["full"]["killed"] == 1
     assert not killed(summed, "quick")
     assert killed(summed, "full")
+
+
+def test_runs_to_the_end_count_as_times_where_there_are_no_others() -> None:
+    """A run that stops at the first violation comes to it by another way."""
+    runs = [CIRCUMSTANCES, noted("reverses_batches", "ORD-2", extent="whole")]
+    assert summarise(runs)["mutants"]["reverses_batches"]["quick"]["seconds"] == [0.5]
 
 
 def test_the_last_of_equal_runs_counts() -> None:
