@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from tests.minimality import calls_of, ratios, run_script, subjects, summary
 from tests.mutants import MUTANTS, Mutant
 
@@ -19,6 +19,7 @@ from chathistory.conformance._program import Add, AddBack, Edit, NewLoop, Open, 
 from chathistory.conformance._report import EFFORTS, ClauseResult
 from chathistory.conformance._shrink import shrink
 from chathistory.conformance.checks import checks_of
+from chathistory.conformance.checks._check import numbered
 
 SAMPLE = (
     "turns_round_after_a_clear",
@@ -132,6 +133,58 @@ def test_shrinking_ends_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not complete
     assert 5 < len(tried) <= 11
     assert smallest == tried[9]
+
+
+def test_a_long_row_of_messages_is_made_as_short_as_it_can_be_in_a_few_tries() -> None:
+    """Plain messages are alike: where in the row one is left out makes no difference, and is not tried."""
+    tried: list[int] = []
+    long = program(Open(1, "{run}-a"), Add(1, numbered(1_500)), AddBack(1), Add(1, numbered(600)), Read(1))
+
+    def still_fails(candidate: Program) -> bool:
+        tried.append(sum(len(step.messages) for step in candidate.steps if isinstance(step, Add)))
+        return tried[-1] > 1_000
+
+    smallest, complete = shrink(long, still_fails, seconds=60)
+    assert complete
+    assert [type(step) for step in smallest.steps] == [Open, Add]
+    assert len(smallest.steps[1].messages) == 1_001  # type: ignore[union-attr]
+    assert len(tried) < 60
+
+
+def test_what_stands_in_a_long_row_and_matters_is_kept_and_what_does_not_is_left_out() -> None:
+    """Messages that are not plain part a row in two, and are tried one by one."""
+    odd, needed = HumanMessage("m1", id="x"), AIMessage("", name="needed")
+    row = (*numbered(100), odd, *numbered(100, first=101), needed, *numbered(100, first=201))
+
+    def still_fails(candidate: Program) -> bool:
+        messages = [message for step in candidate.steps if isinstance(step, Add) for message in step.messages]
+        return any(message.name == "needed" for message in messages) and sum(not one.id for one in messages) > 150
+
+    smallest, complete = shrink(program(Open(1, "{run}-a"), Add(1, row), Read(1)), still_fails, seconds=60)
+    assert complete
+    assert len(smallest.steps[1].messages) == 151  # type: ignore[union-attr]
+    assert odd not in smallest.steps[1].messages  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "smallest"),
+    [(10**5_000, 2**63, 2**63), (-(10**300), 2**64, 2**64), (2**53 + 1, 2**53, 2**53), (77, 10, 16)],
+    ids=["of 5,000 digits", "below zero", "beyond floats", "of two digits"],
+)
+def test_an_integer_becomes_short_in_a_few_tries(value: int, limit: int, smallest: int) -> None:
+    """Halves of its length are tried before halves of its value, and round ones."""
+    tried: list[Any] = []
+
+    def still_fails(candidate: Program) -> bool:
+        messages = [message for step in candidate.steps if isinstance(step, Add) for message in step.messages]
+        tried.append(sum(abs(message.additional_kwargs.get("a", 0)) for message in messages))
+        return bool(tried[-1] >= limit)
+
+    long = program(Open(1, "{run}-a"), Add(1, (HumanMessage("m1", additional_kwargs={"a": value}),)))
+    found, complete = shrink(long, still_fails, seconds=60)
+    assert complete
+    assert found.steps[1].messages[0].additional_kwargs == {"a": smallest}  # type: ignore[union-attr]
+    assert len(tried) < 200
 
 
 def test_calls_are_counted_as_beside_the_mutants() -> None:

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 def old_objects_left_alone() -> Iterator[None]:
     """Have nothing collected, nor looked at, that is there when the block begins; what is made in it is, as ever.
 
-    The suite makes many objects of a short life beside a large number of lasting ones. A process that has frozen its
-    objects itself, as before a fork, keeps them so.
+    The suite makes many objects of a short life beside a large number of lasting ones. Afterwards the collector looks
+    at all objects again, those too that the process had frozen itself.
     """
-    frozen = gc.get_freeze_count()
     gc.freeze()
     try:
         yield
     finally:
-        if not frozen:
-            gc.unfreeze()
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

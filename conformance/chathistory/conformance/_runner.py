@@ -44,7 +44,7 @@ from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 _SECONDS_OF_GLANCES = 15.0
 """After which a run no longer glances at clauses again: over a slow store a close look is not much longer."""
 
-_AT_A_GLANCE = "seen at a first glance over all clauses, before any was looked at closely"
+_AT_A_GLANCE = "seen at a glance over all clauses, before any was looked at closely"
 
 
 def smoke(backend: Backend, *, timeout: float = 10.0) -> FirstUse | None:
@@ -200,7 +200,7 @@ class _Run:
         measured = [rule.id for rule in self.chosen if any(check.probe is not None for check in checks_of(rule.id))]
         required = [rule.id for rule in self.chosen if rule.level == "MUST" and rule.id not in measured]
         wished = [rule.id for rule in self.chosen if rule.level != "MUST" and rule.id not in measured]
-        rounds = ((required, False), (measured, True), (required, True), (wished, False), (wished, True))
+        rounds = ((required, False), (wished, False), (wished, True), (measured, True), (required, True))
         for names, again in rounds:
             for result in self._seen(names, again=again):
                 self._tell_glanced(result)
@@ -209,12 +209,15 @@ class _Run:
         return False
 
     def _seen(self, clause_ids: Sequence[str], *, again: bool) -> Iterator[ClauseResult]:
-        """The violations of these clauses, but of those already told, that a glance shows."""
+        """The violations that a glance at these clauses shows, but for those already told.
+
+        That of ERR-3, which a glance at any clause may show, is told if it was asked for.
+        """
         for clause_id in clause_ids:
             is_late = again and time.monotonic() - self.began > _SECONDS_OF_GLANCES
             if not is_late and clause_id not in [told.id for told in self.results]:
                 result = glance(self.subject, clause_id, self.configuration, again=again)
-                if result is not None and result.id in clause_ids:
+                if result is not None and result.id in [rule.id for rule in self.chosen]:
                     yield result
 
     def _tell_glanced(self, result: ClauseResult) -> None:

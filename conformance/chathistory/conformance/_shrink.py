@@ -8,21 +8,24 @@ because the time it may take is bounded (a try on a real store costs millisecond
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from chathistory.conformance._plainer import is_ordinary, plainer_messages, with_field
 from chathistory.conformance._program import Add, Assign, Cancel, Open, Program, Read, Step, Turn, Wait
 from chathistory.conformance._views import LABEL, label_of
-from chathistory.reference import fields_of, same_value
 
 Item = TypeVar("Item")
 StillFails = Callable[[Program], bool]
 
 _MOST_CANDIDATES_FOR_A_MESSAGE = 200
 _MOST_MESSAGES_OF_A_BATCH = 20
+_MANY = 50
+"""From so many on, plain messages in a row are taken to be alike, whatever they are called and whoever says them: the
+row is made shorter at its end, and of programs that differ in nothing else one is tried."""
 
 
 class _OutOfTimeError(Exception):
@@ -64,6 +67,8 @@ class _Shrinker:
     still_fails: StillFails
     deadline: float
     values: bool
+    tried: dict[Hashable, Program] = field(default_factory=dict)
+    shortened: dict[Hashable, Program] = field(default_factory=dict)
 
     def run(self) -> None:
         before: Program | None = None
@@ -85,10 +90,17 @@ class _Shrinker:
         """Whether a candidate still fails; then it is the new best."""
         if time.monotonic() > self.deadline:
             raise _OutOfTimeError
-        if candidate == self.best or not _makes_sense(candidate) or not self.still_fails(candidate):
+        if candidate == self.best or not _makes_sense(candidate):
             return False
-        self.best = candidate
-        return True
+        likeness = _likeness(candidate) if _is_long(candidate) else None
+        if likeness in self.tried:
+            return False
+        if self.still_fails(candidate):
+            self.best = candidate
+            return True
+        if likeness is not None:
+            self.tried[likeness] = candidate
+        return False
 
     def _accepts_any(self, candidates: Iterator[Program]) -> bool:
         return any(self.accepts(candidate) for candidate in candidates)
@@ -102,10 +114,37 @@ class _Shrinker:
     def _leave_out_messages(self) -> None:
         for index, step in enumerate(self.best.steps):
             if isinstance(step, Add | Assign | Cancel) and len(step.messages) > 1:
-                self._leave_out(
-                    lambda index=index: _messages_at(self.best, index),  # type: ignore[misc]
-                    lambda messages, index=index: _with_messages(self.best, index, messages),  # type: ignore[misc]
-                )
+                self._leave_out_messages_at(index)
+
+    def _leave_out_messages_at(self, index: int) -> None:
+        for start, stop in reversed(_rows(_messages_at(self.best, index))):
+            self._shorten_row(index, start, stop)
+        messages = _messages_at(self.best, index)
+        rows = _rows(messages)
+        if not rows:
+            self._leave_out(
+                lambda: _messages_at(self.best, index),
+                lambda messages: _with_messages(self.best, index, messages),
+            )
+            return
+        within = {place for start, stop in rows for place in range(start, stop)}
+        for place in reversed([place for place in range(len(messages)) if place not in within]):
+            messages = _messages_at(self.best, index)
+            self.accepts(_with_messages(self.best, index, (*messages[:place], *messages[place + 1 :])))
+
+    def _shorten_row(self, index: int, start: int, stop: int) -> None:
+        """Leave out chunks at the end of a row of messages that are alike, from large ones to a single message."""
+        if (start, _likeness(self.best)) in self.shortened:
+            return
+        size = (stop - start) // 2
+        while size:
+            messages = _messages_at(self.best, index)
+            shorter = _with_messages(self.best, index, (*messages[: stop - size], *messages[stop:]))
+            if stop - size >= start and self.accepts(shorter):
+                stop -= size
+            else:
+                size //= 2
+        self.shortened[start, _likeness(self.best)] = self.best
 
     def _leave_out(self, items: Callable[[], tuple[Item, ...]], rebuilt: Callable[[tuple[Item, ...]], Program]) -> None:
         """Leave out chunks, from large ones to single items (after Zeller and Hildebrandt's ddmin)."""
@@ -151,7 +190,7 @@ class _Shrinker:
         for index, place in _places(self.best):
             messages = _messages_at(self.best, index)
             named = HumanMessage(label_of(messages[place]))
-            if isinstance(messages[place], BaseMessage) and not _is_ordinary(messages[place]):
+            if isinstance(messages[place], BaseMessage) and not is_ordinary(messages[place]):
                 self.accepts(_with_messages(self.best, index, (*messages[:place], named, *messages[place + 1 :])))
         self.accepts(_numbered_anew(self.best))
 
@@ -161,7 +200,7 @@ class _Shrinker:
         while improved:
             improved = False
             messages = _messages_at(self.best, index)
-            for plainer in _plainer_message(messages[place]):
+            for plainer in plainer_messages(messages[place]):
                 tried += 1
                 if tried > _MOST_CANDIDATES_FOR_A_MESSAGE:
                     return
@@ -184,6 +223,43 @@ def _makes_sense(candidate: Program) -> bool:
     )
 
 
+def _is_long(program: Program) -> bool:
+    messages = sum(len(step.messages) for step in program.steps if isinstance(step, Add | Assign))
+    return messages + len(program.steps) > _MANY
+
+
+def _rows(messages: Sequence[Any]) -> list[tuple[int, int]]:
+    """Where plain messages stand in a long row: the place of the first, and that behind the last."""
+    rows, start = [], 0
+    for place in range(len(messages) + 1):
+        if place == len(messages) or not _is_plainly_named(messages[place]):
+            if place - start > _MANY:
+                rows.append((start, place))
+            start = place + 1
+    return rows
+
+
+def _is_plainly_named(message: Any) -> bool:
+    return isinstance(message, BaseMessage) and is_ordinary(message) and bool(LABEL.fullmatch(str(message.content)))
+
+
+def _likeness(program: Program) -> Hashable:
+    """What programs have in common that differ in what plain messages are called, and who says them."""
+    names: dict[str, int] = {}
+
+    def named(message: Any) -> Hashable:
+        if _is_plainly_named(message):
+            return names.setdefault(str(message.content), len(names))
+        return message if isinstance(message, str) else id(message)
+
+    def without_names(step: Step) -> Hashable:
+        if isinstance(step, Add | Assign):
+            return replace(step, messages=()), tuple(map(named, step.messages))
+        return id(step) if isinstance(step, Cancel) else step
+
+    return tuple(map(without_names, program.steps))
+
+
 def _places(program: Program) -> Iterator[tuple[int, int]]:
     """The step and the place in it of each message, of long batches the first twenty."""
     for index, step in enumerate(program.steps):
@@ -198,7 +274,7 @@ def _numbered_anew(program: Program) -> Program:
     def renamed(message: Any) -> Any:
         if not isinstance(message, BaseMessage) or not LABEL.fullmatch(str(message.content)):
             return message
-        return _with_field(message, "content", names.setdefault(str(message.content), f"m{len(names) + 1}"))
+        return with_field(message, "content", names.setdefault(str(message.content), f"m{len(names) + 1}"))
 
     return Program(
         tuple(
@@ -270,110 +346,3 @@ def _plainer_step(step: Step) -> Iterator[Step]:
             yield replace(step, call="invoke")
         case Turn() if step.shape != "messages to message" and not step.user:
             yield replace(step, shape="messages to message")
-
-
-def _plainer_message(message: Any) -> Iterator[Any]:
-    """Plainer messages that are valid: one that could not have been made says nothing about a history."""
-    if isinstance(message, BaseMessage):
-        yield from filter(is_valid, _plainer_candidates(message))
-
-
-def is_valid(message: BaseMessage) -> bool:
-    """Whether the class's own constructor would make the same message of its fields."""
-    try:
-        again = type(message)(**{name: value for name, value in fields_of(message).items() if name != "type"})
-    except (TypeError, ValueError):
-        return False
-    return same_value(message, again)
-
-
-def _plainer_candidates(message: BaseMessage) -> Iterator[BaseMessage]:
-    """A field at its default, or a plainer value in a field."""
-    if not _is_ordinary(message):
-        yield HumanMessage("m1")
-    for name, value in fields_of(message).items():
-        declared = type(message).model_fields.get(name)
-        if name == "type" or (
-            declared is not None and not _is_needed(value, declared.get_default(call_default_factory=True))
-        ):
-            continue
-        if declared is None:
-            yield _without_field(message, name)
-        elif not declared.is_required():
-            yield _with_field(message, name, declared.get_default(call_default_factory=True))
-        for plainer in _plainer_value(value):
-            yield _with_field(message, name, plainer)
-
-
-def _is_ordinary(message: BaseMessage) -> bool:
-    return type(message) in (HumanMessage, AIMessage) and _is_plain(message)
-
-
-def _is_plain(message: BaseMessage) -> bool:
-    content = message.content
-    return isinstance(content, str) and len(content) < 12 and not message.additional_kwargs and not message.id
-
-
-def _is_needed(value: Any, default: Any) -> bool:
-    return bool(value != default)
-
-
-def _with_field(message: BaseMessage, name: str, value: Any) -> BaseMessage:
-    copied = message.model_copy()
-    if name in type(message).model_fields:
-        copied.__dict__[name] = value
-        copied.model_fields_set.add(name)
-    else:
-        object.__setattr__(copied, "__pydantic_extra__", {**(message.__pydantic_extra__ or {}), name: value})
-    return copied
-
-
-def _without_field(message: BaseMessage, name: str) -> BaseMessage:
-    copied = message.model_copy()
-    extra = {key: value for key, value in (message.__pydantic_extra__ or {}).items() if key != name}
-    object.__setattr__(copied, "__pydantic_extra__", extra)
-    return copied
-
-
-def _plainer_value(value: Any) -> Iterator[Any]:
-    """Plainer values of the same kind."""
-    if isinstance(value, str):
-        yield from _plainer_text(value)
-    elif isinstance(value, list):
-        yield from _plainer_list(value)
-    elif isinstance(value, dict):
-        yield from _plainer_dict(value)
-    elif type(value) is int and abs(value) > 1:
-        yield from (0, 1, value // 2)
-
-
-def _plainer_text(value: str) -> Iterator[str]:
-    if not value or LABEL.fullmatch(value):
-        return
-    yield from ("", "a")
-    if len(value) > 1:
-        half = len(value) // 2
-        yield from (value[:half], value[half:])
-    if len(value) <= 40:
-        yield from (value[:index] + value[index + 1 :] for index in range(len(value)))
-
-
-def _plainer_list(value: list[Any]) -> Iterator[list[Any]]:
-    if value:
-        yield []
-        half = len(value) // 2
-        if half:
-            yield from (value[:half], value[half:])
-        if len(value) <= 20:
-            yield from ([*value[:index], *value[index + 1 :]] for index in range(len(value)))
-        for index, item in enumerate(value[:8]):
-            for plainer in _plainer_value(item):
-                yield [*value[:index], plainer, *value[index + 1 :]]
-
-
-def _plainer_dict(value: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
-    for key in list(value)[:20]:
-        yield {name: item for name, item in value.items() if name != key}
-    for key, item in list(value.items())[:8]:
-        for plainer in _plainer_value(item):
-            yield {**value, key: plainer}

@@ -25,9 +25,9 @@ from chathistory.conformance._payloads import (
     UNUSUAL,
     filled,
 )
+from chathistory.conformance._plainer import is_valid
 from chathistory.conformance._program import Add, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance._shrink import is_valid
 from chathistory.conformance.checks._check import A, Check, fresh_read, opened, singly, with_plain_messages
 from chathistory.conformance.strategies import contents, messages
 from chathistory.reference import MESSAGE_CLASSES, fields_of

@@ -91,6 +91,7 @@ class _Round:
         for session in range(_SESSIONS):
             with contextlib.suppress(Exception):  # what is raised is for other checks
                 self.final[session] = _contents(self._handle(session).messages)
+            with contextlib.suppress(Exception):
                 self._handle(session).clear()
 
     async def run_tasks(self) -> None:
@@ -110,6 +111,7 @@ class _Round:
         for session in range(_SESSIONS):
             with contextlib.suppress(Exception):
                 self.final[session] = _contents(await self._handle(session).aget_messages())
+            with contextlib.suppress(Exception):
                 await self._handle(session).aclear()
 
     def _stop(self) -> None:
