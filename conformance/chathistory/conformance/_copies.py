@@ -19,7 +19,8 @@ def copies_of(values: Iterable[Any]) -> list[Any]:
     It is `copy.deepcopy`, but that goes through messages field by field, where almost all hold a text, and empty lists.
     """
     memo: dict[int, Any] = {}
-    return [_copy(value, memo) for value in values]
+    kept = list(values)  # while they live, no other object has their identity
+    return [_copy(value, memo) for value in kept]
 
 
 def _copy(value: Any, memo: dict[int, Any]) -> Any:
@@ -42,4 +43,11 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _copy_of_fields(fields: Mapping[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
-    return {name: held if type(held) in _IMMUTABLE else copy.deepcopy(held, memo) for name, held in fields.items()}
+    return {name: held if type(held) in _IMMUTABLE else _copy_of_field(held, memo) for name, held in fields.items()}
+
+
+def _copy_of_field(held: Any, memo: dict[int, Any]) -> Any:
+    if held or type(held) not in (list, dict) or id(held) in memo:
+        return copy.deepcopy(held, memo)
+    copied = memo[id(held)] = type(held)()
+    return copied

@@ -25,7 +25,8 @@ from chathistory.conformance.trials._proxy import Proxy
 
 _REPETITIONS = 7
 _NOTICEABLE = 0.015
-_SLOWED_BY = 0.12
+SLOWED_BY = 0.12
+"""Seconds by which the store is slowed, where it can be, to see what the calls do meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,24 @@ class Stall:
         return self.waited >= _NOTICEABLE and self.waited >= self.share * self.took
 
 
-def measure(backend: Backend, *, timeout: float) -> list[Stall]:
-    """How the async calls treat the event loop: as they are, the first of a handle, and on a slowed store."""
+def measure(backend: Backend, *, timeout: float, slowed_by: float = SLOWED_BY) -> list[Stall]:
+    """How the async calls treat the event loop: as they are, the first of a handle, and on a slowed store.
+
+    Args:
+        backend: the backend.
+        timeout: the seconds that a call may take.
+        slowed_by: the seconds that every call of a slowed store takes longer.
+
+    Raises:
+        OperationHungError: if a call does not return.
+    """
     loop = EventLoop()
     probe = _Probe(backend, loop)
     try:
         with time_limit(timeout * 8):
             probe.warm()
             first = probe.first_call(probe.unused(_REPETITIONS))
-            return [first, *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop)]
+            return [first, *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop, slowed_by)]
     except OperationHungError:
         loop.abandon()
         raise
@@ -68,15 +78,16 @@ def measure(backend: Backend, *, timeout: float) -> list[Stall]:
         loop.renew()
 
 
-def _slowed_down(backend: Backend, loop: EventLoop) -> list[Stall]:
+def _slowed_down(backend: Backend, loop: EventLoop, slowed_by: float) -> list[Stall]:
     """How the calls treat the event loop while the store is slow, if it can be made slow."""
     with _slowable(backend) as slower:
         if slower.slow is None:
             return []
-        probe = _Probe(slower, loop)
+        # What is beside a call comes while the slowed one is under way.
+        probe = _Probe(slower, loop, pause=slowed_by / 4)
         ours, theirs = probe.warm(), probe.warm()  # before it is slow: to warm up is no part of the measurement
         fresh = probe.unused(2)
-        with slower.slow(_SLOWED_BY):
+        with slower.slow(slowed_by):
             stalls = [
                 *probe.calls(ours, 2),
                 probe.batch(ours, 2),
@@ -108,6 +119,7 @@ class _Probe:
 
     backend: Backend
     loop: EventLoop
+    pause: float = 0.0
 
     def unused(self, count: int) -> list[History]:
         """So many handles of which no call has been made."""
@@ -137,12 +149,12 @@ class _Probe:
     def read_beside_an_add(self, history: History) -> Stall:
         """An async read while an async add is under way, which may hold a lock all the while."""
         # The read may wait for the add, which has begun, and then makes its own way.
-        return replace(_least(self.loop.run(_read_beside_an_add(history)) for _ in range(3)), share=0.35)
+        return replace(_least(self.loop.run(_read_beside_an_add(history, self.pause)) for _ in range(3)), share=0.35)
 
     def cancelled_add(self, history: History) -> Stall:
         """An async add that is cancelled while it is under way, which may wait for its end."""
         name = "aadd_messages([HumanMessage('m1')]), when it is cancelled,"
-        least = _least(self.loop.run(_stall(name, lambda: _cancelled_add(history))) for _ in range(2))
+        least = _least(self.loop.run(_stall(name, lambda: _cancelled_add(history, self.pause))) for _ in range(2))
         return replace(least, share=0.35)
 
     def call_beside_a_thread(self, history: History, of_the_thread: History) -> Stall:
@@ -155,7 +167,7 @@ class _Probe:
         thread = threading.Thread(target=self._write, args=(of_the_thread, busy), daemon=True)
         thread.start()
         busy.wait()
-        time.sleep(_SLOWED_BY / 4)  # the slowed add of the thread is under way for longer than this
+        time.sleep(self.pause)
         try:
             return self.loop.run(_stall("aadd_messages([HumanMessage('m1')])", lambda: _add(history)))
         finally:
@@ -181,19 +193,19 @@ async def _add(history: History, count: int = 1) -> None:
     await history.aadd_messages([HumanMessage(content="m1") for _ in range(count)])
 
 
-async def _read_beside_an_add(history: History) -> Stall:
+async def _read_beside_an_add(history: History, pause: float) -> Stall:
     adding = asyncio.ensure_future(_add(history))
     try:
-        await asyncio.sleep(_SLOWED_BY / 4)  # the slowed add is under way for longer than this
+        await asyncio.sleep(pause)
         return await _stall("aget_messages() beside an add", history.aget_messages)
     finally:
         with contextlib.suppress(Exception):
             await adding
 
 
-async def _cancelled_add(history: History) -> None:
+async def _cancelled_add(history: History, pause: float) -> None:
     adding = asyncio.ensure_future(_add(history))
-    await asyncio.sleep(_SLOWED_BY / 4)  # the slowed add is under way for longer than this
+    await asyncio.sleep(pause)
     adding.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await adding

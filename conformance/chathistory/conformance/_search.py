@@ -103,7 +103,8 @@ def glance_with(
     What is measured is no matter of a first glance.
     """
     if check.probe is not None:
-        return _measured(check.probe, subject, check, configuration, tally) if again else None
+        is_worth_it = again and check.suspects(subject.backend, configuration.timeout)
+        return _measured(check.probe, subject, check, configuration, tally) if is_worth_it else None
     return _Search(subject, check, configuration, tally).glance(again=again)
 
 

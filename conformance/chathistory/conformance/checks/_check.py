@@ -43,6 +43,10 @@ def _no_controls(_program: Program) -> Iterable[Program]:
     return ()
 
 
+def _suspects_everyone(_backend: Backend, _timeout: float) -> bool:
+    return True
+
+
 def _needs_nothing(_backend: Backend) -> str:
     return ""
 
@@ -70,6 +74,7 @@ class Check:
         at_first_use: whether it judges the first use of the store in this run, and runs no programs but controls.
         run: how a program is run and judged.
         probe: measures the backend in a way of its own, in place of running programs.
+        suspects: whether the probe is worth its time at a glance, by a shorter measurement.
         at_first: how many of its short cases are tried before anything else by a run that stops at the first violation:
             more where others would be blamed for what it has not seen, none where they take long.
         at_a_glance: how many are tried before it looks at anything closely: fewer where they take long.
@@ -92,6 +97,7 @@ class Check:
     at_first_use: bool = False
     run: RunProgram = run_plainly
     probe: Probe | None = None
+    suspects: Callable[[Backend, float], bool] = _suspects_everyone
     at_first: int = 6
     at_a_glance: int = 200
 

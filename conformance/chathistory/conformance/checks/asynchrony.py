@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._corpus import build, optional_fields
-from chathistory.conformance._event_loop_probe import Stall, measure
+from chathistory.conformance._event_loop_probe import SLOWED_BY, Stall, measure
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._outcome import Divergence, Outcome
@@ -132,6 +132,14 @@ def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome
     divergence = None if blocking is None else _blocking(_STEP_OF[blocking.call.partition("(")[0]], blocking)
     returned = sum(not stall.raised for stall in stalls)
     return shown, Outcome(divergence, returned, 3 * len(stalls))
+
+
+def seems_to_block(backend: Backend, timeout: float) -> bool:
+    """Whether a measurement of half the length blames a call, so that `probe_event_loop` is worth its time."""
+    try:
+        return any(stall.is_blocking for stall in measure(backend, timeout=timeout, slowed_by=SLOWED_BY / 2))
+    except OperationHungError:
+        return False
 
 
 _STEP_OF = {"aadd_messages": 1, "aget_messages": 2, "aclear": 3}
@@ -287,6 +295,7 @@ CHECKS = (
         clause="ASY-3",
         name="async calls leave the event loop free",
         probe=probe_event_loop,
+        suspects=seems_to_block,
         modes=frozenset({"async"}),
     ),
     Check(
