@@ -148,7 +148,15 @@ def test_the_sample_is_the_same_each_time() -> None:
 def test_a_run_has_a_key_of_its_own() -> None:
     """So that an interrupted measurement goes on where it stopped."""
     jobs = list(plan(Seeds(quick=2, own=3, full=1, odd=4), ["sqlite"]))
-    assert len({key_of(job) for job in jobs}) == len(jobs) == 6 * len(MUTANTS) + 5 * len(ODD) + 1
+    assert len({key_of(job) for job in jobs}) == len(jobs) == 7 * len(MUTANTS) + 5 * len(ODD) + 1
+
+
+def test_runs_to_the_end_make_nothing_small() -> None:
+    """They tell which clauses find a mutant, for which no program need be small."""
+    jobs = [job for job in plan(Seeds(quick=1, odd=0)) if job.extent == "whole"]
+    assert len(jobs) == len(MUTANTS)
+    assert {job.configuration.shrink_seconds for job in jobs} == {0.0}
+    assert not [job for job in plan(Seeds(quick=1, odd=0), to_the_end=False) if job.extent == "whole"]
 
 
 def test_the_clauses_of_a_mutant_are_also_run_alone() -> None:
@@ -200,7 +208,7 @@ def test_a_measurement_notes_each_run_once_and_writes_the_documents(small: Path)
     arguments = ["full", "--runs", str(small / "runs.jsonl")]
     for _ in range(2):
         assert CliRunner().invoke(scorecard.commands, arguments, catch_exceptions=False).exit_code == 0
-    assert len([run for run in read_runs(small / "runs.jsonl") if "key" in run]) == 2
+    assert len([run for run in read_runs(small / "runs.jsonl") if "key" in run]) == 3
     summary = json.loads((small / "scorecard.json").read_text("utf-8"))
     assert summary["mutants"]["raises_on_an_empty_batch"]["violated"] == ["ORD-4"]
     assert (small / "scorecard.md").read_text("utf-8") == page(summary)
