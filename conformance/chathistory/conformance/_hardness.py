@@ -60,13 +60,16 @@ def hard_reasons(value: Any) -> frozenset[str]:
 
 
 def _is_plainly_plain(value: Any) -> bool:
-    """Whether a message is a short text in ASCII and nothing else, as most are; it saves looking at every field."""
-    if type(value) not in MESSAGE_CLASSES or value.model_fields_set != {"content"} or value.model_extra:
+    """Whether a message has short texts in ASCII and nothing else, as most have; it saves looking inside."""
+    if type(value) not in MESSAGE_CLASSES or value.__pydantic_extra__:
         return False
-    if any(held for name, held in vars(value).items() if name not in ("content", "type")):
-        return False  # filled in place, which pydantic does not count as set
-    content = value.content
-    return type(content) is str and len(content) <= _SHORT and content.isascii() and "\x00" not in content
+    for held in value.__dict__.values():
+        if type(held) is str:
+            if len(held) > _SHORT or not held.isascii() or "\x00" in held:
+                return False
+        elif held is not None and held is not False and (held or type(held) not in (list, dict)):
+            return False
+    return True
 
 
 def size_of(text: str) -> int:

@@ -46,8 +46,6 @@ _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "tho
 
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a glance."""
-_MANY_MESSAGES = 3_000
-"""What it may have at a second one, if it makes one call after another."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
 
@@ -207,11 +205,11 @@ class _Search(Experiment):
         if self.check.at_first_use:
             return self.judge_first_use() if again else None
         cases = (*self._cases(), *self.check.fitted(self.subject.backend))
-        chosen = _evenly([case for case in cases if _is_short(case, self.subject.backend)], self.check.at_first)
+        short = [case for case in cases if _is_short(case, self.subject.backend)]
+        chosen = _evenly(short, self.check.at_first)
         if again:
             tried = set(map(id, chosen))
-            longer = [case for case in cases if _is_short(case, self.subject.backend, _MANY_MESSAGES)]
-            chosen = [case for case in _evenly(longer, self.check.at_a_glance) if id(case) not in tried]
+            chosen = [case for case in _evenly(short, self.check.at_a_glance) if id(case) not in tried]
         deadline = time.monotonic() + _SECONDS_OF_A_GLANCE
         for case in chosen:
             program = self.prepared(case)
@@ -369,15 +367,12 @@ def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Rand
     return chosen
 
 
-def _is_short(program: Program, backend: Backend, most: int = _FEW_MESSAGES) -> bool:
-    """Whether it is a few calls, in this process, and no wait that takes time.
-
-    It has a few messages, or, if it makes one call after another, at most so many.
-    """
+def _is_short(program: Program, backend: Backend) -> bool:
+    """Whether it is a few calls with a few messages, in this process, and no wait that takes time."""
     messages = sum(map(_messages_of, program.steps))
     calls = sum(not isinstance(step, Open | Together) for step in program.steps)
     return (
-        messages <= (_FEW_MESSAGES if any(isinstance(step, Together) for step in program.steps) else most)
+        messages <= _FEW_MESSAGES
         and calls <= _FEW_CALLS
         and not any(_takes_long(step, backend) for step in program.steps)
     )

@@ -253,7 +253,13 @@ _CHECKS = (
         controls=with_good_or_harmless_items,
         control_lens=Lens(),
     ),
-    Check(clause="ERR-2", name="what returned was carried out", cases=_carried_out, controls=with_plain_or_refused),
+    Check(
+        clause="ERR-2",
+        name="what returned was carried out",
+        cases=_carried_out,
+        controls=with_plain_or_refused,
+        at_a_glance=12,
+    ),
     Check(
         clause="ERR-3",
         name="a handle stays usable after a refusal",

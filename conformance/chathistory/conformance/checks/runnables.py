@@ -102,6 +102,7 @@ CHECKS = tuple(
         cases=cases(mode),
         modes=frozenset({mode}),
         controls=with_adds_for_turns,
+        at_first=3,
         at_a_glance=12,  # a turn takes as long as dozens of calls
     )
     for clause, name, lens, cases in (
