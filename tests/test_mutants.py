@@ -52,6 +52,12 @@ def test_a_ttl_that_is_wrong_after_one_add_breaks_no_promise_about_renewing_it(n
     assert broken(check(mutant.make(), clauses=["EXP"], configuration=SEARCH)) == ["EXP-1"]
 
 
+def test_a_page_that_cuts_long_reads_is_no_part_of_a_batch_that_others_see() -> None:
+    """It cuts them with nobody else at work, too; the controls of ATM-3 fail with it."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "reads_an_async_page_of_100")
+    assert broken(check(mutant.make(), clauses=["ATM-3", "ASY-1"], configuration=SEARCH)) == ["ASY-1"]
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
 def test_a_correct_history_is_not_failed(odd: Odd) -> None:
     """However odd it is; a legacy one fails what is expected of it, and nothing else."""

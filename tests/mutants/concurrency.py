@@ -162,6 +162,27 @@ class StepsInFront(Contended):
         self._put([*kept[:split], *items, *kept[split:]])
 
 
+@mutant("CON-2", "CON-4", hardness="timing")
+class TakesFromTheTopOfAPile(Contended):
+    """What threads add under load is put on a pile, from which the next call takes the topmost first."""
+
+    def _place(self, items: list[Any], *, contended: bool) -> None:
+        if contended and threading.current_thread() is not threading.main_thread():
+            self.store.notes.setdefault(("pile", self._key()), []).append(items)
+        else:
+            self._append(items)
+
+    def _items(self) -> list[Any]:
+        pile = self.store.notes.pop(("pile", self._key()), [])
+        while pile:
+            self._append(pile.pop())
+        return super()._items()
+
+    def _erase(self) -> None:
+        super()._erase()
+        self.store.notes.pop(("pile", self._key()), None)
+
+
 @mutant("CON-3", "CON-4", hardness="timing")
 class ShowsLateCommitsInFront(RecordHistory):
     """A serial number is given when a write begins, and seen when it ends; readers sort by number."""

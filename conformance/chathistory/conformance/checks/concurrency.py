@@ -102,6 +102,16 @@ def one_after_another_or_alone(failing: Program) -> Iterator[Program]:
             yield program(replace(step, workers=((1, "read", 2, "read", 1),)))
 
 
+def batch_after_batch(failing: Program) -> Iterator[Program]:
+    """The same with nobody else at work, and each batch read when it is there: pages are no matter of several."""
+    yield from one_after_another(failing)
+    for step in failing.steps:
+        if isinstance(step, Together):
+            calls = [call for worker in step.workers for call in worker]
+            batches = [call for call in calls if isinstance(call, int) or call.startswith(LARGE)]
+            yield program(replace(step, workers=(tuple(call for batch in batches for call in (batch, "read")),)))
+
+
 def without_cancels(failing: Program) -> Iterator[Program]:
     """The same work with nothing cancelled."""
     for step in failing.steps:
@@ -262,11 +272,21 @@ _OPENERS = (((1, "read"),) * 8,)
 CHECKS = (
     _check("ATM-2", "nothing stands inside a batch", "torn", "threads", _BATCH_ADDERS),
     _check("ATM-2", "nothing stands inside a batch", "torn", "tasks", _BATCH_ADDERS),
-    _check("ATM-3", "nobody reads a part of a batch", "torn", "threads", _BATCHES_AND_READERS),
-    _check("ATM-3", "nobody reads a part of a batch", "torn", "tasks", _BATCHES_AND_READERS),
+    _check(
+        "ATM-3", "nobody reads a part of a batch", "torn", "threads", _BATCHES_AND_READERS, controls=batch_after_batch
+    ),
+    _check(
+        "ATM-3", "nobody reads a part of a batch", "torn", "tasks", _BATCHES_AND_READERS, controls=batch_after_batch
+    ),
     *(
         _check(
-            "ATM-3", "nobody reads a part of a large batch", "torn", how, _LARGER_BATCHES_AND_READERS, attempts=_ONCE
+            "ATM-3",
+            "nobody reads a part of a large batch",
+            "torn",
+            how,
+            _LARGER_BATCHES_AND_READERS,
+            controls=batch_after_batch,
+            attempts=_ONCE,
         )
         for how in _ONE_PROCESS
     ),
