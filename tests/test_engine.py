@@ -15,7 +15,7 @@ import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, check
+from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, _runner, check
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json
@@ -190,7 +190,14 @@ def test_a_run_that_stops_at_the_first_violation_glances_at_every_clause_first()
     assert [result.id for result in report.clauses] == ["VAL-3"]
     assert (report.verdict, report.complete) == ("violations", False)
     assert "seen at a glance" in report.clauses[0].notes[-1]
+
+
+def test_long_histories_are_glanced_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a slow store there is one glance, and then a close look at clause after clause."""
+    only_first = replace(QUICK, exitfirst=True)
     short = broken_by(lambda messages: messages[-2_000:])
+    assert [result.id for result in check(short, configuration=only_first).clauses] == ["ORD-7"]
+    monkeypatch.setattr(_runner, "_SECONDS_OF_GLANCES", 0.0)
     closely = check(short, configuration=only_first)
     assert [result.outcome for result in closely.clauses] == [*["passed"] * 6, "failed"]
     assert closely.clauses[-1].id == "ORD-7"

@@ -24,6 +24,7 @@ from chathistory.conformance._script import script_of
 from chathistory.conformance._search import (
     CLAUSE_OF_THE_DEAD,
     RUNS_OF_A_WITNESS,
+    Glance,
     Violation,
     death,
     depends_on_chance,
@@ -65,19 +66,19 @@ def examine(
     return _result(subject, rule, counterexample, tally, time.monotonic() - began)
 
 
-def glance(subject: Subject, clause_id: str, configuration: Configuration, *, again: bool) -> ClauseResult | None:
+def glance(subject: Subject, clause_id: str, configuration: Configuration, which: Glance) -> ClauseResult | None:
     """The result of a clause whose violation shows at once, by a few short programs; None of all others.
 
-    At a second glance, again, more of them are tried, which takes longer. It tells what a run that stops at the first
-    violation is to report before it looks at anything closely. The result is that of ERR-3 if a call did not return
-    after a refusal: all other clauses would wait for such calls, too.
+    At a second glance more of them are tried, which takes longer, and at the last those with long histories. It tells
+    what a run that stops at the first violation is to report before it looks at anything closely. The result is that
+    of ERR-3 if a call did not return after a refusal: all other clauses would wait for such calls, too.
     """
     rule, began, tally = clause(clause_id), time.monotonic(), Tally()
     checks, _ = _applicable(subject, rule)
     if _deviation_from(subject, rule) is not None:
         return None
     with _quiet():
-        found = (glance_with(subject, check, configuration, tally, again=again) for check in checks)
+        found = (glance_with(subject, check, configuration, tally, which) for check in checks)
         violation = next(filter(None, found), None)
         if violation is None and checks and (dead := death(subject, checks[0], configuration, tally)):
             if subject.backend.another is not None:  # over an empty store it is shown by a smaller program
@@ -85,7 +86,7 @@ def glance(subject: Subject, clause_id: str, configuration: Configuration, *, ag
             rule, violation = clause(dead.check.clause), dead
         counterexample = _counterexample(subject, rule, violation) if violation else None
     if counterexample is None and tally.gave_up and rule.id != CLAUSE_OF_THE_DEAD:
-        return glance(subject, CLAUSE_OF_THE_DEAD, configuration, again=again)
+        return glance(subject, CLAUSE_OF_THE_DEAD, configuration, which)
     return _result(subject, rule, counterexample, tally, time.monotonic() - began) if counterexample else None
 
 

@@ -33,7 +33,7 @@ from chathistory.conformance._report import (
     RunFinished,
     RunStarted,
 )
-from chathistory.conformance._search import CLAUSE_OF_THE_DEAD
+from chathistory.conformance._search import CLAUSE_OF_THE_DEAD, Glance
 from chathistory.conformance._subject import Subject, pass_smoke_gate
 from chathistory.conformance.checks import checks_of
 from chathistory.conformance.checks.durability import needs_processes
@@ -191,7 +191,7 @@ class _Run:
         return self._finish(complete=len(self.results) == len(self.chosen))
 
     def _glanced(self) -> bool:
-        """Whether a run that stops at the first violation has found one at a glance over all clauses, or a second one.
+        """Whether a run that stops at the first violation has found one at a glance over all clauses.
 
         The SHOULDs that are seen to be broken are told, too; the run goes on, but doesn't look at them again.
         """
@@ -200,23 +200,30 @@ class _Run:
         measured = [rule.id for rule in self.chosen if any(check.probe is not None for check in checks_of(rule.id))]
         required = [rule.id for rule in self.chosen if rule.level == "MUST" and rule.id not in measured]
         wished = [rule.id for rule in self.chosen if rule.level != "MUST" and rule.id not in measured]
-        rounds = ((required, False), (wished, False), (wished, True), (measured, True), (required, True))
-        for names, again in rounds:
-            for result in self._seen(names, again=again):
+        rounds: tuple[tuple[list[str], Glance], ...] = (
+            (required, "first"),
+            (wished, "first"),
+            (wished, "second"),
+            (measured, "second"),
+            (required, "second"),
+            (required, "long"),
+        )
+        for names, which in rounds:
+            for result in self._seen(names, which):
                 self._tell_glanced(result)
                 if result.level == "MUST":
                     return True
         return False
 
-    def _seen(self, clause_ids: Sequence[str], *, again: bool) -> Iterator[ClauseResult]:
+    def _seen(self, clause_ids: Sequence[str], which: Glance) -> Iterator[ClauseResult]:
         """The violations that a glance at these clauses shows, but for those already told.
 
         That of ERR-3, which a glance at any clause may show, is told if it was asked for.
         """
         for clause_id in clause_ids:
-            is_late = again and time.monotonic() - self.began > _SECONDS_OF_GLANCES
+            is_late = which != "first" and time.monotonic() - self.began > _SECONDS_OF_GLANCES
             if not is_late and clause_id not in [told.id for told in self.results]:
-                result = glance(self.subject, clause_id, self.configuration, again=again)
+                result = glance(self.subject, clause_id, self.configuration, which)
                 if result is not None and result.id in [rule.id for rule in self.chosen]:
                     yield result
 

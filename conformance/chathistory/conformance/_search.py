@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from langchain_core.messages import HumanMessage
@@ -44,8 +45,13 @@ _HURRY_OF_SLOW_STORES = 20.0
 _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "thorough": math.inf}
 """How long the cases of a check may wait in all, where time passes by the clock on the wall alone."""
 
+Glance: TypeAlias = Literal["first", "second", "long"]
+"""At a few short programs of each check, at the others, or at those with long histories."""
+
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
-"""What a program may have that is tried at a glance."""
+"""What a program may have that is tried at a first or a second glance."""
+_MANY_MESSAGES = 3_000
+"""What it may have at a glance at long histories."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
 
@@ -94,16 +100,16 @@ def search_with(
 
 
 def glance_with(
-    subject: Subject, check: Check, configuration: Configuration, tally: Tally, *, again: bool
+    subject: Subject, check: Check, configuration: Configuration, tally: Tally, which: Glance
 ) -> Violation | None:
-    """The violation that a check sees at a first glance, or at a second; None if it takes a longer look.
+    """The violation that a check sees at a glance; None if it takes a longer look.
 
-    What is measured is no matter of a first glance.
+    What is measured is a matter of a second glance.
     """
     if check.probe is not None:
-        is_worth_it = again and check.suspects(subject.backend, configuration.timeout)
+        is_worth_it = which == "second" and check.suspects(subject.backend, configuration.timeout)
         return _measured(check.probe, subject, check, configuration, tally) if is_worth_it else None
-    return _Search(subject, check, configuration, tally).glance(again=again)
+    return _Search(subject, check, configuration, tally).glance(which)
 
 
 def _measured(
@@ -200,24 +206,30 @@ class _Search(Experiment):
             return None
         return Violation(self.check, FIRST_PROGRAM, outcome.divergence, _AT_FIRST_USE)
 
-    def glance(self, *, again: bool) -> Violation | None:
-        """The violation that a few of the short certain programs show, or, again, that the others do, if they do."""
+    def glance(self, which: Glance) -> Violation | None:
+        """The violation that those of the certain programs show which this glance is at, if they do."""
         if self.check.at_first_use:
-            return self.judge_first_use() if again else None
-        cases = (*self._cases(), *self.check.fitted(self.subject.backend))
-        short = [case for case in cases if _is_short(case, self.subject.backend)]
-        chosen = _evenly(short, self.check.at_first)
-        if again:
-            tried = set(map(id, chosen))
-            chosen = [case for case in _evenly(short, self.check.at_a_glance) if id(case) not in tried]
+            return self.judge_first_use() if which == "second" else None
         deadline = time.monotonic() + _SECONDS_OF_A_GLANCE
-        for case in chosen:
+        for case in self._cases_at(which):
             program = self.prepared(case)
             if divergence := self.fails(program):
                 return self.smallest((program, divergence))
             if self.tally.gave_up or self._is_dead_by_now() or time.monotonic() > deadline:
                 break
         return None
+
+    def _cases_at(self, which: Glance) -> Sequence[Program]:
+        cases = (*self._cases(), *self.check.fitted(self.subject.backend))
+        short = [case for case in cases if _is_short(case, self.subject.backend)]
+        if which == "long":
+            taken = set(map(id, short))
+            return [case for case in cases if id(case) not in taken and _is_long(case, self.subject.backend)]
+        first = _evenly(short, self.check.at_first)
+        if which == "first":
+            return first
+        taken = set(map(id, first))
+        return [case for case in _evenly(short, self.check.at_a_glance) if id(case) not in taken]
 
     def run_known(self, known: KnownPrograms) -> tuple[Program, Divergence] | None:
         """The first of the programs known from earlier runs that still fails through this clause's fault."""
@@ -367,15 +379,16 @@ def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Rand
     return chosen
 
 
-def _is_short(program: Program, backend: Backend) -> bool:
-    """Whether it is a few calls with a few messages, in this process, and no wait that takes time."""
+def _is_long(program: Program, backend: Backend) -> bool:
+    """Whether it would be short, one call after another, if it had not so many messages."""
+    return not any(isinstance(step, Together) for step in program.steps) and _is_short(program, backend, _MANY_MESSAGES)
+
+
+def _is_short(program: Program, backend: Backend, most: int = _FEW_MESSAGES) -> bool:
+    """Whether it is a few calls with few messages, in this process, and no wait that takes time."""
     messages = sum(map(_messages_of, program.steps))
     calls = sum(not isinstance(step, Open | Together) for step in program.steps)
-    return (
-        messages <= _FEW_MESSAGES
-        and calls <= _FEW_CALLS
-        and not any(_takes_long(step, backend) for step in program.steps)
-    )
+    return messages <= most and calls <= _FEW_CALLS and not any(_takes_long(step, backend) for step in program.steps)
 
 
 def _messages_of(step: Step) -> int:
