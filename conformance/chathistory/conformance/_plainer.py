@@ -45,6 +45,7 @@ def _plainer_candidates(message: BaseMessage) -> Iterator[BaseMessage]:
 
 
 def is_ordinary(message: BaseMessage) -> bool:
+    """Whether it is a short text that a user or a model says; it may have a name, calls and metadata."""
     return type(message) in (HumanMessage, AIMessage) and _is_plain(message)
 
 
@@ -58,6 +59,7 @@ def _is_needed(value: Any, default: Any) -> bool:
 
 
 def with_field(message: BaseMessage, name: str, value: Any) -> BaseMessage:
+    """The message with another value in a field."""
     copied = message.model_copy()
     if name in type(message).model_fields:
         copied.__dict__[name] = value
@@ -98,7 +100,7 @@ def _plainer_text(value: str) -> Iterator[str]:
 
 
 def _plainer_int(value: int) -> Iterator[int]:
-    """None, one, the same without its sign, shorter ones, and the roundest of its length."""
+    """Zero, one, the same without its sign, shorter ones, and the roundest of its length."""
     yield from (0, 1)
     if value < 0:
         yield -value

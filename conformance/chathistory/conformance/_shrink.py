@@ -240,7 +240,11 @@ def _rows(messages: Sequence[Any]) -> list[tuple[int, int]]:
 
 
 def _is_plainly_named(message: Any) -> bool:
-    return isinstance(message, BaseMessage) and is_ordinary(message) and bool(LABEL.fullmatch(str(message.content)))
+    """Whether it is what it is called and who says it, and nothing else."""
+    if not isinstance(message, BaseMessage) or not is_ordinary(message) or message.model_extra:
+        return False
+    more = any(value for name, value in vars(message).items() if name not in ("content", "type"))
+    return not more and LABEL.fullmatch(str(message.content)) is not None
 
 
 def _likeness(program: Program) -> Hashable:
