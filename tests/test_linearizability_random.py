@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -243,10 +243,14 @@ def test_ten_thousand_broken_histories_are_violations(name: str) -> None:
         assert 0 < len(verdict.calls) <= 8
 
 
-def shuffled_results(rng: random.Random) -> EventHistory:
+def shuffled_results(
+    rng: random.Random,
+    kinds: Sequence[str] = ("+r", "+rr!", "+rr!="),
+    contents: Sequence[tuple[str, ...]] = ((), ("old",)),
+) -> EventHistory:
     """A small history, of which some reads return what other moments or other orders would have shown."""
-    drawn = Drawn(rng, content=rng.choice(((), ("old",))))
-    drawn.run(rng.randrange(4, 7), rng.choice(("+r", "+rr!", "+rr!=")), rng.choice((0.0, 0.2)))
+    drawn = Drawn(rng, content=rng.choice(contents))
+    drawn.run(rng.randrange(4, 7), rng.choice(kinds), rng.choice((0.0, 0.2)))
     seen = [tuple(call.observed) for call in drawn.calls if call.observed is not None] or [()]
     for index, call in enumerate(drawn.calls):
         if call.observed is not None and rng.random() < 0.6:
