@@ -314,9 +314,9 @@ def opens_by_a_bound_method() -> Backend:
 
 
 class _Paginated(TableHistory):
-    """Reads seven rows at a time, in one transaction."""
+    """Reads 37 rows at a time, in one transaction."""
 
-    SELECT = f"{TableHistory.SELECT} LIMIT 7 OFFSET :offset"
+    SELECT = f"{TableHistory.SELECT} LIMIT 37 OFFSET :offset"
 
     def _items(self) -> list[Any]:
         items: list[Any] = []
@@ -327,7 +327,7 @@ class _Paginated(TableHistory):
 
 @odd()
 def reads_in_pages() -> Backend:
-    """Reads pages of seven rows, all of them and in one transaction."""
+    """Reads pages of 37 rows, all of them and in one transaction."""
     return backend("reads_in_pages", _Paginated)
 
 
