@@ -248,6 +248,7 @@ class Execution:
             shared=step.shared,
             opens=step.opens,
             elsewhere=(factory, session_id) if factory else None,
+            mode=step.mode,
         )
         added = sum(len(event.added) for event in events)
         self._held_more |= any(len(event.observed or ()) > added for event in events)

@@ -151,6 +151,7 @@ def together_call(step: Together, renderer: Renderer) -> Tree:
         f"tasks={step.how == 'tasks'}",
         f"shared={step.shared}",
         *(["opens=True"] if step.opens else []),
+        *([f'mode="{step.mode}"'] if step.mode != "sync" else []),
         *([f"elsewhere=(factory_elsewhere(backend, TARGET), {flat(session)})"] if step.how == "processes" else []),
     ]
     workers = renderer.tree(list(step.workers))

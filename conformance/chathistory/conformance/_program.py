@@ -160,6 +160,7 @@ class Together:
         workers: the calls of each, one after another: a number adds a batch of so many messages, "read" and
             "clear" do what they say, "cancel 3" and "refuse 3" are explained at `run_together`.
         how: whether the workers are "threads", asyncio "tasks" or "processes", which share no handle.
+        mode: the form of the calls that processes make; threads make sync calls, and tasks async ones.
         shared: whether all go through one handle, or each through its own.
         opens: whether each opens its handle only when all begin (CON-5).
         partition: a partition of the store to do it in.
@@ -173,6 +174,12 @@ class Together:
     opens: bool = False
     partition: str | None = None
     attempts: int = 1
+    mode: Mode = "sync"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its workers make async calls."""
+        return self.how == "tasks" or (self.how == "processes" and self.mode == "async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +285,7 @@ def is_unique(template: str) -> bool:
 
 
 def in_mode(given: Program, mode: Mode) -> Program:
-    """The same program with every call in one mode."""
+    """The same program with every call in one mode; what threads do at once is done by tasks, in async mode."""
     return Program(tuple(_step_in_mode(step, mode) for step in given.steps))
 
 
@@ -290,4 +297,8 @@ def _step_in_mode(step: Step, mode: Mode) -> Step:
     if isinstance(step, Turn):
         call = step.call.removeprefix("a")
         return replace(step, call=f"a{call}" if mode == "async" else call)
+    if isinstance(step, Together) and step.how == "processes":
+        return replace(step, mode=mode)
+    if isinstance(step, Together) and step.how == "threads" and mode == "async":
+        return replace(step, how="tasks")
     return step

@@ -53,11 +53,13 @@ def run_together(
     shared: bool,
     opens: bool = False,
     elsewhere: tuple[Any, str] | None = None,
+    mode: str = "sync",
     seconds: float = SECONDS_TO_END,
 ) -> list[Event]:
     """Let all workers begin at once; at the end one read is made through a new handle.
 
-    With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own.
+    With `elsewhere`, a factory that can be pickled and a session id, each works in a process of its own, by calls of
+    this mode, "sync" or "async".
 
     A worker is a sequence of calls: a number adds a batch of that many messages, "read" reads, "clear" clears;
     "cancel 3", for tasks, begins to add a batch of three and is cancelled some turns of the event loop later, as
@@ -75,7 +77,7 @@ def run_together(
     handles = [one if shared else None if opens or elsewhere else open_history() for _ in workers]
     events: list[Event] = []
     if elsewhere:
-        _as_processes(*elsewhere, workers, events)
+        _as_processes(*elsewhere, workers, events, mode)
     elif tasks:
         asyncio.run(_as_tasks(open_history, handles, workers, events))
     else:
@@ -84,7 +86,7 @@ def run_together(
         _read_through(handles, events)
     began = time.monotonic()
     history = open_history()
-    read = asyncio.run(_read(history)) if tasks else history.messages
+    read = asyncio.run(_read(history)) if tasks or mode == "async" else history.messages
     events.append(Event(-1, READ, began, time.monotonic(), observed=_contents(read)))
     return events
 
@@ -235,10 +237,12 @@ def _reopened(history: Any, open_history: Callable[[], Any], number: int, events
         return history
 
 
-def _as_processes(factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event]) -> None:
+def _as_processes(
+    factory: Any, session_id: str, workers: Sequence[Sequence[Any]], events: list[Event], mode: str
+) -> None:
     with nursery_of(factory) as nursery:
         working = [
-            nursery.start(session_id, calls, name=f"w{number}", waits=True, stays=True)
+            nursery.start(session_id, calls, name=f"w{number}", mode=mode, waits=True, stays=True)
             for number, calls in enumerate(workers)
         ]
         deadline = time.monotonic() + SECONDS_TO_END

@@ -84,7 +84,7 @@ def one_after_another(failing: Program) -> Iterator[Program]:
     """The same calls with nobody else at work."""
     for step in failing.steps:
         if isinstance(step, Together):
-            mode: Mode = "async" if step.how == "tasks" else "sync"
+            mode: Mode = "async" if step.is_async else "sync"
             single = Add(1, numbered(1, first=4), call="add_message") if mode == "sync" else Read(1, mode)
             calls = [Add(1, numbered(3), mode=mode), single, Read(1, mode), Clear(1, mode)]
             yield program(Open(1, A), calls, Read(1, mode))
@@ -124,7 +124,7 @@ def refused_alone(failing: Program) -> Iterator[Program]:
     """The same work without what may be refused, and that alone: what becomes of it is ERR-2's business."""
     for step in failing.steps:
         if isinstance(step, Together):
-            mode: Mode = "async" if step.how == "tasks" else "sync"
+            mode: Mode = "async" if step.is_async else "sync"
             good = tuple(tuple(call for call in worker if not _may_be_refused(call)) for worker in step.workers)
             if any(good):
                 again = program(replace(step, workers=tuple(filter(None, good))))

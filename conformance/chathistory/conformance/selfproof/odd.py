@@ -106,7 +106,7 @@ def implements_add_message_only() -> Backend:
 
 
 class _AsyncOnly(JsonHistory):
-    claims = frozenset({"core", "async"})
+    claims = frozenset({"core", "async", "threads"})
 
     def _run(self, steps: Steps[T]) -> T:
         raise NotImplementedError("this history has async methods only")
