@@ -164,6 +164,20 @@ def test_it_stands_in_for_the_class_of_langchain_core() -> None:
         InMemoryChatMessageHistory(None)  # type: ignore[arg-type]
 
 
+def test_a_handle_that_sets_one_rule_keeps_the_other_of_its_store() -> None:
+    """Each defaults to what the store says, whatever is said of the other."""
+    now = [0.0]
+    expiring = InMemoryChatHistoryStore(ttl=5, clock=lambda: now[0])
+    bounded = InMemoryChatHistoryStore(history_size=1, clock=lambda: now[0])
+    kept = [
+        InMemoryChatMessageHistory("s", [A, B], store=expiring, history_size=1),
+        InMemoryChatMessageHistory("s", [A, B], store=bounded, ttl=5),
+    ]
+    assert [history.messages for history in kept] == [[B], [B]]
+    now[0] = 6.0
+    assert [history.messages for history in kept] == [[], []]
+
+
 def test_the_store_lists_and_deletes_sessions() -> None:
     """Only sessions that hold messages are listed."""
     clock = [0.0]

@@ -89,9 +89,11 @@ class RaisedCalls:
     def _allowed(self, observation: Observation, demand: Demand) -> Divergence | None:
         """What may be refused was."""
         self.record.after_refusal = True
-        self.record.refused |= demand.reasons
-        # Nobody has to offer assignment.
-        return self._wrong_refusal(observation) if demand.is_beyond and isinstance(observation.step, Add) else None
+        if not isinstance(observation.step, Add):  # nobody has to offer assignment
+            return None
+        if len(demand.reasons) == 1:  # of several nobody knows which it was
+            self.record.refused |= demand.reasons
+        return self._wrong_refusal(observation) if demand.is_beyond else None
 
     def _refused_id(self, observation: Observation, session: TrackedSession) -> Divergence | None:
         """A session id that may be refused was; one beyond the declared limit, with the declared error."""

@@ -22,7 +22,6 @@ from langchain_core.messages import BaseMessage
 from chathistory.reference._codec import copy_batch, copy_messages
 from chathistory.reference._errors import StoreError
 from chathistory.reference._model import (
-    KEEP_EVERYTHING,
     UNWRITTEN,
     Add,
     Clear,
@@ -255,8 +254,11 @@ class InMemoryChatMessageHistory(BaseChatMessageHistory):
             raise TypeError(f"session_id must be a str, got {type(session_id).__name__}")
         self.session_id = session_id
         self._store = store if store is not None else InMemoryChatHistoryStore()
-        own = Rules(history_size=history_size, ttl=ttl)
-        self._rules = self._store._rules if own == KEEP_EVERYTHING else own
+        said, own = self._store._rules, Rules(history_size=history_size, ttl=ttl)
+        self._rules = Rules(
+            history_size=said.history_size if own.history_size is None else own.history_size,
+            ttl=said.ttl if own.ttl is None else own.ttl,
+        )
         if messages:
             self.add_messages(messages)
 
