@@ -7,9 +7,10 @@ import gc
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -18,8 +19,8 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, _runner, check
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
-from chathistory.conformance._portable import program_from_json
-from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, program
+from chathistory.conformance._portable import program_from_json, program_to_json
+from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, Together, program
 from chathistory.conformance._report import EFFORTS, ClauseFinished, Event, RunFinished
 from chathistory.conformance._runner import prepared, replay
 from chathistory.conformance._search import _Search
@@ -435,3 +436,55 @@ def test_what_sessions_share_does_not_grow_from_program_to_program() -> None:
     )
     check(backend, clauses=["ORD", "CON"], configuration=Configuration(examples=2, shrink_seconds=1))
     assert longest < 15_000  # one program writes 2,101 at most, and is run some times until it is clear who is to blame
+
+
+def test_what_an_async_call_raises_is_shown_by_an_async_call() -> None:
+    """Sync and async calls are compared; the smallest program must not be that of the sync ones, which pass."""
+
+    class Driverless(InMemoryChatMessageHistory):
+        async def aget_messages(self) -> NoReturn:
+            raise ImportError("no driver")
+
+    backend = Backend(name="driverless", get_session_history=Driverless, import_path="tests.driverless:get")
+    (result,) = check(backend, clauses=["ASY-1"], configuration=QUICK).clauses
+    assert result.counterexample is not None
+    assert result.counterexample.lines[-1] == "await h1.aget_messages()"
+    assert "loop.run_until_complete(h1.aget_messages())" in result.counterexample.script
+
+
+def test_what_depends_on_chance_is_replayed_until_it_is_seen() -> None:
+    """A race may be won a few times in a row and be there all the same."""
+    added: list[object] = []
+
+    class Tiring(InMemoryChatMessageHistory):
+        def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+            added.append(messages)
+            if len(added) < 400:
+                super().add_messages(messages)
+
+    store = InMemoryChatHistoryStore()
+    backend = Backend(name="tiring", get_session_history=partial(Tiring, store=store), import_path="tests.tiring:get")
+    check_name = next(check.name for check in checks_of("CON-1") if "threads" in check.name)
+    four_writers = program(Together("{run}-a", ((1,) * 12,) * 4, shared=True))
+    recorded = {"id": "CON-1", "counterexample": {"program": {"check": check_name, **program_to_json(four_writers)}}}
+    again = replay(backend, recorded)
+    assert again is not None
+    assert len(added) > 400
+
+
+def test_a_report_names_no_reason_for_a_refusal_that_it_does_not_know() -> None:
+    """What is large and holds what is no JSON was refused for either, and an assignment for being one."""
+
+    class Unassignable(InMemoryChatMessageHistory):
+        @property
+        def messages(self) -> list[BaseMessage]:
+            return super().messages
+
+        @messages.setter
+        def messages(self, _messages: Iterable[BaseMessage]) -> None:
+            raise TypeError("no history is assigned")
+
+    backend = Backend(name="unassignable", get_session_history=Unassignable, claims={"core"})
+    report = check(backend, clauses=["ATM-1", "SNP"], configuration=QUICK)
+    assert report.verdict == "conformant"
+    assert "size" not in " ".join(note for result in report.clauses for note in result.notes)

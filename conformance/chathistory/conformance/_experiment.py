@@ -59,7 +59,7 @@ class Experiment:
         """Whether its programs make async calls only."""
         if self.check.mixes_modes:
             return False
-        return self.check.modes == {"async"} or runs_async(self.subject, self.check)
+        return self.check.by_twins or self.check.modes == {"async"} or runs_async(self.subject, self.check)
 
     def fails(self, program: Program, *, shrinking: bool = False) -> Divergence | None:
         """The divergence, if there is one and it is this clause's fault; then what was run is removed."""

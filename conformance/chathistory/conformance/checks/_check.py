@@ -70,6 +70,7 @@ class Check:
         modes: the modes its programs need: a check of "async" ones is left out for backends without.
         baseline: whether what sessions hold at first may be their beginning; False where it must be nothing.
         mixes_modes: whether its programs say of each call in which mode it is, whatever modes it needs.
+        by_twins: whether it runs its programs by sync calls, too, to compare; they say what the async ones are.
         in_resolution: whether the times of its programs are in units of the backend's ttl_resolution.
         at_first_use: whether it judges the first use of the store in this run, and runs no programs but controls.
         run: how a program is run and judged.
@@ -93,6 +94,7 @@ class Check:
     modes: frozenset[Mode] = frozenset({"sync"})
     baseline: bool = True
     mixes_modes: bool = False
+    by_twins: bool = False
     in_resolution: bool = False
     at_first_use: bool = False
     run: RunProgram = run_plainly

@@ -281,6 +281,7 @@ CHECKS = (
         cases=_twins,
         draws=programs(sessions=2, handles=3, steps=10, operations=_ALL, modes=("async",)),
         run=run_as_twin,
+        by_twins=True,
         modes=_BOTH,
     ),
     Check(
