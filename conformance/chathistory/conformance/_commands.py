@@ -32,6 +32,7 @@ from chathistory.conformance._listings import (
     semantics_json,
 )
 from chathistory.conformance._locate import registered_backends
+from chathistory.conformance._portable import program_from_json
 from chathistory.conformance._report import (
     EFFORTS,
     Asked,
@@ -43,6 +44,7 @@ from chathistory.conformance._report import (
     broadcast,
 )
 from chathistory.conformance._saved import saved_report
+from chathistory.conformance._search import depends_on_chance
 from chathistory.conformance._soak import SoakSettings, Tally, soak
 from chathistory.conformance._soak_screen import SoakScreen, write_soak
 from chathistory.conformance._targets import open_target
@@ -307,8 +309,14 @@ def _replayed(
         raise UsageError(
             f"the program of {entry['id']} in {str(path)!r} can't be run again: {error_line(error)}"
         ) from error
-    screen.say(f"{entry['id']} FIXED" if result is None else f"{entry['id']} STILL FAILING: {_why(result)}")
+    screen.say(f"{entry['id']} STILL FAILING: {_why(result)}" if result else f"{entry['id']} {_fixed(entry)}")
     return result is not None
+
+
+def _fixed(entry: dict[str, Any]) -> str:
+    """That it passes now, and how sure that is."""
+    by_chance = depends_on_chance(program_from_json(entry["counterexample"]["program"]))
+    return "FIXED, or not seen again: it depends on chance" if by_chance else "FIXED"
 
 
 def _why(result: ClauseResult) -> str:

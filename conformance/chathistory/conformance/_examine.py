@@ -18,7 +18,7 @@ from chathistory.conformance._known import KnownPrograms
 from chathistory.conformance._lines import describe
 from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._portable import program_from_json, program_to_json
-from chathistory.conformance._program import Program
+from chathistory.conformance._program import Program, Trial
 from chathistory.conformance._report import ClauseResult, Configuration, Counterexample
 from chathistory.conformance._script import script_of
 from chathistory.conformance._search import (
@@ -35,6 +35,9 @@ from chathistory.conformance._subject import Subject
 from chathistory.conformance._tally import Tally
 from chathistory.conformance.checks import Check, checks_of
 from chathistory.reference import Clause, clause
+
+_SECONDS_OF_A_REPLAY = 10.0
+"""For how long a recorded program that depends on chance is run again before it counts as mended."""
 
 _PINNED = "a pinned witness"
 
@@ -93,14 +96,28 @@ def glance(subject: Subject, clause_id: str, configuration: Configuration, which
 def examine_again(
     subject: Subject, clause_id: str, check_name: str, recorded: Program, timeout: float
 ) -> Counterexample | None:
-    """Run a recorded program again under the check that found it: a counterexample, or None when it passes."""
+    """Run a recorded program again under the check that found it: a counterexample, or None when it passes.
+
+    One that depends on chance is run again and again, for some seconds.
+    """
     check = next((check for check in checks_of(clause_id) if check.name == check_name), None)
     if check is None:
         raise LookupError(f"{clause_id} has no check named {check_name!r} in this version")
-    shown, outcome = _run_again(subject, check, recorded, timeout)
-    if outcome.divergence is None:
-        return None
-    return _counterexample(subject, clause(clause_id), Violation(check, shown, outcome.divergence))
+    by_chance = depends_on_chance(recorded) and check.probe is None and not check.at_first_use
+    runs, deadline = 0, time.monotonic() + _SECONDS_OF_A_REPLAY
+    while runs < (RUNS_OF_A_WITNESS if by_chance else 1) or (by_chance and time.monotonic() < deadline):
+        shown, outcome = _run_again(subject, check, recorded, timeout)
+        if outcome.divergence is not None:
+            return _counterexample(subject, clause(clause_id), Violation(check, shown, outcome.divergence))
+        runs, recorded = runs + 1, _at_other_moments(recorded)
+    return None
+
+
+def _at_other_moments(recorded: Program) -> Program:
+    """The same program, whose trials choose other moments."""
+    return Program(
+        tuple(replace(step, seed=step.seed + 1) if isinstance(step, Trial) else step for step in recorded.steps)
+    )
 
 
 def _run_again(subject: Subject, check: Check, recorded: Program, timeout: float) -> tuple[Program, Outcome]:

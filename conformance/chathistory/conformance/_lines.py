@@ -158,10 +158,10 @@ def together_call(step: Together, renderer: Renderer) -> Tree:
     return called("run_together", prefixed("lambda: ", opening), workers, *options)
 
 
-def trial_call(step: Trial, *more: str) -> Tree:
-    """The call of a trial's function, with more arguments."""
-    function = TRIALS[step.name].function
-    return called(function, "backend", f'mode="{step.mode}"', f"seed={step.seed}", f"rounds={step.rounds}", *more)
+def trial_call(step: Trial, *more: str, persistence: int = 1) -> Tree:
+    """The call of a trial's function, with more arguments, and so many times as many rounds."""
+    function, rounds = TRIALS[step.name].function, step.rounds * persistence
+    return called(function, "backend", f'mode="{step.mode}"', f"seed={step.seed}", f"rounds={rounds}", *more)
 
 
 def _together_line(step: Together, renderer: Renderer) -> str:

@@ -54,6 +54,7 @@ from chathistory.conformance._script_verdict import (
     trying,
 )
 from chathistory.conformance._source import Renderer
+from chathistory.conformance._trials import TRIALS
 
 
 class Body:
@@ -251,7 +252,7 @@ class Body:
             return self._awaited(call) if step.call.startswith("a") else call
         if isinstance(step, Trial):
             self.needed.add(step.name)
-            return trial_call(step, "target=TARGET")
+            return trial_call(step, "target=TARGET", persistence=TRIALS[step.name].persistence)
         if isinstance(step, Together):
             self.needed.add("run_together")
             return together_call(step, self._renderer)

@@ -34,6 +34,7 @@ class TrialDefinition:
         modules: the files under `trials` that it consists of, each after those that it needs.
         rounds: what its rounds count, if it interferes at chosen moments.
         is_brief: whether it takes no longer than a few programs.
+        persistence: how many times as many rounds its script makes, where what it looks for depends on chance.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TrialDefinition:
     modules: tuple[str, ...]
     rounds: str = ""
     is_brief: bool = False
+    persistence: int = 1
 
     def load(self) -> Callable[..., Finding]:
         """The function itself."""
@@ -89,6 +91,7 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "each session shows its own messages, whatever else is used at the same time",
             _AT_ONCE,
             is_brief=True,
+            persistence=10,
         ),
         TrialDefinition(
             "losses beside sessions",
@@ -96,6 +99,7 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "every acknowledged message is there, however many sessions are written at the same time",
             _AT_ONCE,
             is_brief=True,
+            persistence=10,
         ),
         TrialDefinition(
             "another process",
@@ -109,6 +113,7 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "what was acknowledged is there, and of each batch all or nothing",
             _CRASHES,
             "kills of a writer",
+            persistence=10,
         ),
         TrialDefinition(
             "crashed server",
@@ -116,6 +121,7 @@ TRIALS: Mapping[str, TrialDefinition] = {
             "what was acknowledged is there once, and of each batch all or nothing",
             _CRASHES,
             "kills of the server",
+            persistence=10,
         ),
         TrialDefinition(
             "cut connections",
