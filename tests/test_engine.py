@@ -16,7 +16,16 @@ import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from chathistory.conformance import Backend, BackendError, Configuration, Deviation, Report, _runner, check
+from chathistory.conformance import (
+    Backend,
+    BackendError,
+    Configuration,
+    Deviation,
+    Report,
+    _interpreter,
+    _runner,
+    check,
+)
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json, program_to_json
@@ -488,3 +497,20 @@ def test_a_report_names_no_reason_for_a_refusal_that_it_does_not_know() -> None:
     report = check(backend, clauses=["ATM-1", "SNP"], configuration=QUICK)
     assert report.verdict == "conformant"
     assert "size" not in " ".join(note for result in report.clauses for note in result.notes)
+
+
+def test_adding_back_what_was_read_may_take_as_long_as_any_call_if_it_does_not_grow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What grows is stopped early, before it fills the memory."""
+    monkeypatch.setattr(_interpreter, "_SECONDS_TO_ADD_BACK", 0.1)
+
+    class Slow(InMemoryChatMessageHistory):
+        def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+            time.sleep(0.3)
+            super().add_messages(messages)
+
+    store = InMemoryChatHistoryStore()
+    slow = Backend(name="slow", get_session_history=partial(Slow, store=store), claims={"core"})
+    configuration = replace(QUICK, examples=1, clause_seconds=1.0)
+    assert red(check(slow, clauses=["SNP-6"], configuration=configuration)) == []

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from tests.mutants import limits
 
 from chathistory.conformance import Backend, Configuration, Limits, check
 from chathistory.conformance._cli import run
+from chathistory.conformance._demands import demand_of_write
+from chathistory.conformance._program import Add
 from chathistory.conformance._report import EFFORTS
 from chathistory.conformance.checks.limits import LARGEST_PROBED
 from chathistory.reference import InMemoryChatHistoryStore
@@ -130,3 +133,13 @@ def test_calls_that_are_not_claimed_may_raise_and_the_report_says_how() -> None:
     assert "its async calls, which it does not claim, raise RuntimeError and not NotImplementedError" in " ".join(
         report.clauses[0].notes
     )
+
+
+def test_a_message_within_its_limit_may_be_too_much_together_with_others() -> None:
+    """The limit is one of a message; what a batch or a session may hold is bounded as in any store."""
+    limits = Limits(message_bytes=2**20, error=ValueError)
+    large, small = HumanMessage("x" * 2**20), HumanMessage("m1")
+    assert demand_of_write(Add(1, (large,)), limits).kind == "store"
+    assert demand_of_write(Add(1, (small,)), limits, [small]).kind == "store"
+    assert demand_of_write(Add(1, (small, large)), limits).kind == "store or refuse"
+    assert demand_of_write(Add(1, (large,)), limits, [small]).kind == "store or refuse"

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -129,6 +129,17 @@ def talks_a_lot() -> Backend:
 # Which forms there are
 
 
+class _SaysAsyncOnly(JsonHistory):
+    def _run(self, steps: Steps[T]) -> T:
+        raise RuntimeError(f"session {self.session_id!r}: this store is asynchronous; use aadd_messages")
+
+
+@odd()
+def says_that_it_is_async_only() -> Backend:
+    """The sync methods raise an error of their own, which speaks of the async ones."""
+    return backend("says_that_it_is_async_only", _SaysAsyncOnly)
+
+
 class _SyncOnly(JsonHistory):
     claims = frozenset({"core"})
 
@@ -202,6 +213,48 @@ class _ReturnsConnected(JsonHistory):
 def returns_a_list_that_holds_a_connection() -> Backend:
     """Reads return a subclass of list that can't be deep-copied or pickled as a whole."""
     return backend("returns_a_list_that_holds_a_connection", _ReturnsConnected)
+
+
+class _Guarded(MutableSequence[BaseMessage]):
+    """Messages behind a lock, which can't be copied: no list, but all that one can do."""
+
+    def __init__(self, messages: Iterable[BaseMessage]) -> None:
+        self._messages, self._lock = list(messages), threading.Lock()
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._messages[place]
+
+    def __setitem__(self, place: Any, message: Any) -> None:
+        self._messages[place] = message
+
+    def __delitem__(self, place: Any) -> None:
+        del self._messages[place]
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __add__(self, other: Iterable[BaseMessage]) -> list[BaseMessage]:
+        return [*self._messages, *other]
+
+    def insert(self, index: int, value: BaseMessage) -> None:
+        self._messages.insert(index, value)
+
+    def copy(self) -> list[BaseMessage]:
+        return list(self._messages)
+
+    def sort(self, **order: Any) -> None:
+        self._messages.sort(**order)
+
+
+class _ReturnsGuarded(JsonHistory):
+    def _read(self) -> Steps[list[BaseMessage]]:
+        return _Guarded((yield from super()._read()))  # type: ignore[return-value]
+
+
+@odd()
+def returns_a_sequence_that_holds_a_lock() -> Backend:
+    """Reads return no list but what does all that lists do; it can't be deep-copied."""
+    return backend("returns_a_sequence_that_holds_a_lock", _ReturnsGuarded)
 
 
 class _DecodesLate(JsonHistory):

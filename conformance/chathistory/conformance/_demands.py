@@ -63,8 +63,11 @@ def demand_of_write(step: Add | Assign, limits: Limits | None, before: Sequence[
     limit = limits.message_bytes if limits else None
     if limit is None or demand.kind == "refuse":
         return demand
-    is_beyond = any(_bytes_of(message) > limit for message in step.messages)
-    return _BEYOND_THE_LIMIT if is_beyond else MUST_STORE
+    if any(_bytes_of(message) > limit for message in step.messages):
+        return _BEYOND_THE_LIMIT
+    # The limit is one of a message: what comes with others, or after others, may still be too much together.
+    is_alone = len(step.messages) == 1 and not before
+    return MUST_STORE if demand.reasons <= {SIZE} and (is_alone or not demand.reasons) else demand
 
 
 def demand_of_ids(session_id: str, partition: str | None, limits: Limits | None) -> Demand:

@@ -10,6 +10,8 @@ _CREDENTIALS = re.compile(r"://[^\s/@]*:[^\s/@]+@")
 
 _MOST_CHARACTERS = 400
 
+_ASYNC_ONLY = re.compile(r"\b(async|asynchronous|aadd_messages|aget_messages|aclear)\b", re.IGNORECASE)
+_WORDS_OF_LOOPS = ("loop", "asyncio.run")
 _RAW_LOOP_ERRORS = (
     "attached to a different loop",
     "bound to a different event loop",
@@ -37,7 +39,14 @@ def carries_credentials(text: str, secrets: Iterable[str]) -> bool:
 
 def is_refusal_of_loop(error: BaseException) -> bool:
     """Whether an error says on purpose that a handle belongs to another event loop."""
-    return "loop" in _said(error).lower() and not _was_raised_by_asyncio(error)
+    said = _said(error).lower()
+    return any(word in said for word in _WORDS_OF_LOOPS) and not _was_raised_by_asyncio(error)
+
+
+def is_refusal_of_sync(error: BaseException) -> bool:
+    """Whether an error says on purpose that there are async calls only."""
+    is_said = _ASYNC_ONLY.search(_said(error)) is not None and not _was_raised_by_asyncio(error)
+    return isinstance(error, NotImplementedError) or is_said
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

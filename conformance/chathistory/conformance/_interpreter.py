@@ -42,7 +42,7 @@ from chathistory.conformance._program import (
 from chathistory.conformance._runnables import session_of_turn, take_turn
 from chathistory.conformance._together import SECONDS_TO_END, Event, run_together
 from chathistory.conformance._trials import SECONDS_OF_A_TRIAL, run_trial
-from chathistory.conformance._watchdog import OperationHungError, time_limit
+from chathistory.conformance._watchdog import OperationHungError, most_memory_used, time_limit
 from chathistory.conformance.trials._finding import loops_over_batches
 from chathistory.conformance.trials._writers import factory_elsewhere
 from chathistory.reference import same_value
@@ -54,6 +54,7 @@ SessionKey: TypeAlias = tuple[str | None, str]
 _SHARE_OF_A_MESSAGE = 0.005
 # A history that adds to the list it is reading grows without end: it is stopped before it fills the memory.
 _SECONDS_TO_ADD_BACK = 3.0
+_MEMORY_TO_ADD_BACK = 2**26
 SHORT_WAIT = 0.05
 """Up to how many seconds a wait is one by the clock on the wall, too."""
 
@@ -69,7 +70,7 @@ class Observation:
         outcome: whether it returned, raised, did not come back, or could not be tried, since its handle was
             refused.
         began: when it began, in seconds of the monotonic clock.
-        value: what it returned, if it reads.
+        value: what it returned, if it reads; the seconds it was given, if it hung.
         error: what it raised.
         argument: what was handed to an add or assigned, as it is after the call.
         changed_result: the index of an earlier read whose list has changed in the caller's hands, if any.
@@ -153,11 +154,12 @@ class Execution:
             self._written += math.inf if isinstance(step, AddBack | Cancel | Turn | Together | Trial) else len(messages)
             if isinstance(step, Add | Assign):
                 argument = self._arguments[step.handle] = messages
-            with time_limit(self._limit(step, messages)):
+            with time_limit(self._limit(step, messages), again=self._grows_no_more(step)):
                 value = self._perform(step, messages)
         except OperationHungError:
             self._loop.abandon()
-            return Observation(index, step, session, "hung", began, argument=argument)
+            seconds = time.monotonic() - began
+            return Observation(index, step, session, "hung", began, seconds, argument=argument)
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
         if isinstance(step, Read):
@@ -181,6 +183,15 @@ class Execution:
             return SECONDS_OF_A_TRIAL + self.timeout
         waits = step.seconds if isinstance(step, Wait) else 2 * SECONDS_TO_END if isinstance(step, Together) else 0
         return self.timeout * (1 + _SHARE_OF_A_MESSAGE * len(messages)) + waits
+
+    def _grows_no_more(self, step: Step) -> Callable[[], bool]:
+        """Whether a step may go on: one that was stopped early, since it might fill the memory, and does not."""
+        deadline, memory = time.monotonic() + self.timeout, most_memory_used()
+        return lambda: (
+            isinstance(step, AddBack)
+            and time.monotonic() < deadline
+            and most_memory_used() < memory + _MEMORY_TO_ADD_BACK
+        )
 
     def _session_of(self, step: Step) -> SessionKey | None:
         if isinstance(step, Open):
@@ -359,9 +370,15 @@ class Execution:
 
 
 def copy_of(value: Any) -> Any:
-    """What was read, as it is now: a list of copies of the messages, whatever kind of list it came in."""
-    listed = _as_list(value)
-    return copies_of(listed) if type(listed) is list else copy.deepcopy(listed)
+    """What was read, as it is now: a list of copies of the messages, whatever kind of sequence it came in.
+
+    What can't be copied, such as a sequence of a backend's own that raises, is returned as it is.
+    """
+    try:
+        listed = _as_list(value)
+        return copies_of(listed) if type(listed) is list else copy.deepcopy(listed)
+    except Exception:  # noqa: BLE001 -- whatever a backend's own type raises
+        return value
 
 
 def _is_empty(value: Any) -> bool:
@@ -370,7 +387,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
 
 
 def _fresh(messages: Sequence[Any]) -> list[Any]:

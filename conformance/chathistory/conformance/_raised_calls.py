@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chathistory.conformance._backend import Limits
 from chathistory.conformance._demands import Demand
@@ -117,7 +117,10 @@ class RaisedCalls:
         if self.record.after_refusal and not self.lens.recovery:
             raise StopJudging
         self.record.may_raise.discard(observation.index)
-        return raised(observation, expected)
+        wrong = raised(observation, expected)
+        if self.lens.loop_errors and self.record.loops:
+            wrong = replace(wrong, explanation=f"{wrong.explanation} A refusal would say that it is the event loop.")
+        return wrong
 
     def _is_loop_refusal(self, observation: Observation) -> bool:
         """Whether an error says on purpose that a handle belongs to another event loop (ASY-6)."""

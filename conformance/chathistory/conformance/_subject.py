@@ -13,6 +13,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance._backend import Backend
+from chathistory.conformance._error_text import is_refusal_of_sync
 from chathistory.conformance._errors import BackendError
 from chathistory.conformance._first_use import FirstUse
 from chathistory.conformance._loops import EventLoop
@@ -35,7 +36,8 @@ class Subject:
         loops_over_batches: whether it has only `add_message`, and inherits the loop of the base class.
         latency: seconds that one add took, with everything open, or the opening of a handle, if that is longer.
         first_use: what was seen when it was first used in this run, if that was looked at.
-        modes: "sync" unless its sync calls raise NotImplementedError, "async" if it claims `async`.
+        modes: "sync" unless its sync calls raise NotImplementedError, or an error that speaks of async ones; "async"
+            if it claims `async`.
     """
 
     backend: Backend
@@ -101,12 +103,14 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
 
 
 def _answers(history: BaseChatMessageHistory) -> float | None:
-    """One message in and out by sync calls, and how long an add takes; None if they are not implemented."""
+    """One message in and out by sync calls, and how long an add takes; None if they are refused."""
     try:
         history.add_messages([HumanMessage(content="smoke")])
         _ = history.messages
-    except NotImplementedError:
-        return None
+    except Exception as error:
+        if is_refusal_of_sync(error):
+            return None
+        raise
     return _shortest(lambda: history.add_messages([HumanMessage(content="smoke")]))
 
 

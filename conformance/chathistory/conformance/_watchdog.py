@@ -8,10 +8,16 @@ opened in. Where there is no such signal (Windows, other threads) there is no li
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+try:
+    import resource
+except ImportError:  # where there are no signals either
+    resource = None  # type: ignore[assignment]
 
 _SWALLOWERS = frozenset({"__del__", "_remove", "gc_callback"})
 """Finalizers, and callbacks of a WeakSet and of hypothesis: what is raised in them is lost, and printed."""
@@ -26,16 +32,37 @@ def is_available() -> bool:
     return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
 
 
+def most_memory_used() -> int:
+    """The most bytes of memory that this process has held at once; 0 where nothing tells."""
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, *, again: Callable[[], bool] = _never) -> Iterator[None]:
     """Raise OperationHungError in the block once it has taken so many seconds, and again every second after.
 
     A timer that somebody else had set is set again at the end, less the time that has passed.
+
+    Args:
+        seconds: the time.
+        again: asked when that has passed: whether the block may have another second.
     """
     if not is_available():
         yield
         return
-    earlier = signal.signal(signal.SIGALRM, _raise_hung)
+
+    def on_time(number: int, frame: FrameType | None) -> None:
+        if not again():
+            _raise_hung(number, frame)
+
+    earlier = signal.signal(signal.SIGALRM, on_time)
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield

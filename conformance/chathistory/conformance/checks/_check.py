@@ -175,8 +175,9 @@ def observations_of(backend: Backend, program: Program, timeout: float) -> list[
 
 
 def _copied(value: Any) -> Any:
-    """The value as it is now; a tuple that was read in place of a list stays one."""
-    return tuple(copy_of(value)) if isinstance(value, tuple) else copy_of(value)
+    """The value as it is now; what was read in place of a list does not become one."""
+    copied = copy_of(value)
+    return tuple(copied) if isinstance(copied, list) and not isinstance(value, list) else copied
 
 
 def with_plain_messages(failing: Program) -> Iterator[Program]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from chathistory.conformance._backend import Backend
+from chathistory.conformance._error_text import is_refusal_of_sync
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._outcome import Outcome
 from chathistory.conformance._program import Add, Clear, Mode, Program, Read, program
@@ -56,7 +57,7 @@ def _needs_async_unclaimed(backend: Backend) -> str:
 def run_without_sync(backend: Backend, given: Program, lens: Lens, timeout: float, baseline: bool) -> Outcome:
     """Run a program on a backend whose sync calls are not implemented; any other is held to them elsewhere."""
     tried = observations_of(backend, program(opened(A), Add(1, numbered(1)), Read(1)), timeout)
-    if not any(isinstance(observation.error, NotImplementedError) for observation in tried):
+    if not any(observation.error and is_refusal_of_sync(observation.error) for observation in tried):
         return Outcome(None, 0, len(tried))
     return run_plainly(backend, given, lens, timeout, baseline)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -199,6 +199,36 @@ def _as_batches(failing: Program) -> Iterator[Program]:
 
 _THRESHOLDS = (64, 128, 256, 500, 1_000, 2_000)
 _PAGES = (10, 20, 25, 50, 100, 128, 200, 250, 256, 500, 512, 1_000)
+# The first hold a multiple of each number up to 64, the others one of each up to 130: the size of any page or chunk.
+_MULTIPLES = (37, 41, 43, 46, 47, 49, 53, 55, 58, 59, 61, 62, 64, 102, 114, 132, 156, 336, 350, 360, 378)
+_MORE_MULTIPLES = (
+    *(67, 71, 73, 77, 79, 80, 83, 85, 89, 91, 94, 95, 97, 99, 101, 103, 105, 106, 107, 109, 110, 113, 115, 117, 118),
+    *(
+        119,
+        121,
+        122,
+        125,
+        126,
+        127,
+        130,
+        204,
+        222,
+        228,
+        246,
+        258,
+        264,
+        276,
+        300,
+        312,
+        324,
+        336,
+        348,
+        360,
+        372,
+        384,
+        490,
+    ),
+)
 _SHORT = 6
 
 
@@ -214,24 +244,36 @@ def _grown(batch: int) -> Program:
     return program(opened(A), steps, fresh_read(2))
 
 
-def _filling_pages() -> Program:
+def _multiples(effort: Effort) -> tuple[int, ...]:
+    return _MULTIPLES if effort == "quick" else _MORE_MULTIPLES
+
+
+def _filling_pages(lengths: Iterable[int]) -> Program:
     """A history read when its last page is just full, whatever the size of the pages."""
     steps: list[Add | Read] = []
-    for before, length in itertools.pairwise((0, *_PAGES)):
+    for before, length in itertools.pairwise((0, *lengths)):
         steps += [Add(1, numbered(length - before, first=before + 1)), Read(1)]
     return program(opened(A), steps)
+
+
+def _leaving_one_over(multiples: Iterable[int]) -> Iterator[Program]:
+    """Batches of which one message is left over, whatever the size of the chunks that they are stored in."""
+    for multiple in multiples:
+        yield program(opened(A), Add(1, numbered(multiple + 1)), Read(1))
 
 
 def _lengths(effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2_101)), Read(1), Add(1, numbered(2, first=2_102)), Read(1))
     yield _grown(25 if effort == "quick" else 7)
-    yield _filling_pages()
+    yield _filling_pages(_PAGES)
+    yield _filling_pages(_multiples(effort))
     for count in (26, 65, 101, 129, 257, 1_001):
         yield program(opened(A), Add(1, numbered(count)), Read(1))
     yield program(opened(A), singly(1, numbered(101)), Read(1))
     large = tuple(HumanMessage(content=f"m{number} {filled(40_000)}") for number in range(1, 33))
     yield program(opened(A), singly(1, large), Read(1))
     yield program(opened(A), Add(1, large), Add(1, numbered(1)), Read(1))
+    yield from _leaving_one_over(_multiples(effort))
     if effort != "quick":
         yield program(opened(A), singly(1, numbered(1_001)), Read(1))
 
