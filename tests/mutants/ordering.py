@@ -364,6 +364,22 @@ class ReadsAFullPageAgain(JsonHistory):
         return items if not items or len(items) % 250 else [*items, *items[:250]]
 
 
+@mutant("ORD-7", "ORD-2", hardness="data", operations=2)
+class LosesWhatIsLeftOverBy47(JsonHistory):
+    """A batch is written in chunks of 47, by a range that ends one too early: a rest of one message is lost."""
+
+    def _append(self, items: list[Any]) -> None:
+        super()._append(items[:-1] if len(items) > 1 and len(items) % 47 == 1 else items)
+
+
+@mutant("ORD-7", hardness="data", operations=2)
+class LosesALastPageOf53(JsonHistory):
+    """Pages of 53 are read as long as there are fewer than there should be; the last is not, if it is just full."""
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        return items[:-53] if len(items) % 53 == 0 else items
+
+
 @mutant("ORD-6", "ISO-3", "RUN-1", "ASY-2", hardness="stateful", operations=4)
 class ForgetsItsCacheInSingleAdds(JsonHistory):
     """The cache of a handle is refreshed by the batch form, which add_message doesn't use."""
