@@ -1050,6 +1050,16 @@ class WritesUrisOfDataAnew(Altering):
             return text
 
 
+@mutant("VAL-7", "VAL-2", "VAL-5", hardness="data", operations=2)
+class TakesTextForCompressed(Altering):
+    """Long texts are compressed, and told by their beginning: what begins so by itself can't be read, and is empty."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message.content, str) and message.content.startswith("H4sI"):
+            message.content = ""
+        return message
+
+
 @mutant("VAL-5", "VAL-2", hardness="data", operations=2)
 class SplitsListsOfTextsByLines(Altering):
     """A content that is a list of texts is kept as lines."""

@@ -81,13 +81,17 @@ def _seeded_programs(name: str, how: How, calls: Worker) -> Callable[[Effort, in
 
 
 def one_after_another(failing: Program) -> Iterator[Program]:
-    """The same calls with nobody else at work."""
+    """The same calls with nobody else at work: each kind of them, each size of a batch, and as many messages."""
     for step in failing.steps:
         if isinstance(step, Together):
             mode: Mode = "async" if step.is_async else "sync"
             single = Add(1, numbered(1, first=4), call="add_message") if mode == "sync" else Read(1, mode)
             calls = [Add(1, numbered(3), mode=mode), single, Read(1, mode), Clear(1, mode)]
             yield program(Open(1, A), calls, Read(1, mode))
+            sizes = [call for worker in step.workers for call in worker if isinstance(call, int)]
+            for size in dict.fromkeys((*sizes, sum(sizes))):
+                if size > 1:
+                    yield program(Open(1, A), Add(1, numbered(size), mode=mode), Read(1, mode))
 
 
 def one_after_another_or_alone(failing: Program) -> Iterator[Program]:

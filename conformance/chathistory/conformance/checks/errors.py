@@ -170,8 +170,6 @@ def _torn(effort: Effort) -> Iterator[Program]:
             yield program(opened(A), Add(1, numbered(2)), Read(1), Add(1, batch), Read(1), fresh_read(2))
         refused = Add(1, (*numbered(3, first=11), bad))
         yield program(opened(A), refused, Read(1), Add(1, numbered(1)), Read(1))
-        assigned = Assign(1, (*numbered(2, first=11), bad))
-        yield program(opened(A), Add(1, numbered(2)), Read(1), assigned, Read(1), fresh_read(2))
         # Some of it has been stored before, as a question may be that is asked again.
         yield program(opened(A), Add(1, numbered(3)), Add(1, (*numbered(2), bad)), Read(1), fresh_read(2))
         # What a refused batch has left may come with the next one, though that be empty.
@@ -187,6 +185,13 @@ def _torn(effort: Effort) -> Iterator[Program]:
     for size in sizes:
         for bad in itertools.islice(_bad_items(), 3):
             yield program(opened(A), Add(1, numbered(2)), Add(1, (*numbered(size, first=11), bad)), Read(1))
+
+
+def _torn_assignments(_effort: Effort) -> Iterator[Program]:
+    for bad in _bad_items():
+        for before in (2, 0):
+            assigned = Assign(1, (*numbered(before, first=11), bad))
+            yield program(opened(A), Add(1, numbered(2)), Read(1), assigned, Read(1), fresh_read(2))
 
 
 def _torn_async(_effort: Effort) -> Iterator[Program]:
@@ -288,6 +293,14 @@ _CHECKS = (
         name="a batch that raises stores nothing",
         lens=Lens(after_refusal_only=True),
         cases=_torn,
+        controls=with_good_items,
+        control_lens=Lens(),
+    ),
+    Check(
+        clause="ATM-1",
+        name="an assignment that raises changes nothing",
+        lens=Lens(after_refusal_only=True),
+        cases=_torn_assignments,
         controls=with_good_items,
         control_lens=Lens(),
     ),
