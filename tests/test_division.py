@@ -88,6 +88,32 @@ def _target(folder: Path, *, at_opening: str = "pass", at_each_handle: str = "aw
     return path
 
 
+TWO_CHILDREN = '''
+"""Says of two children, one after the other, whether each began with Ctrl-C kept back."""
+
+import multiprocessing
+import signal
+
+from chathistory.conformance._division import interrupts_held_back
+
+
+def tell(answer):
+    answer.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=tell, args=(theirs,))
+        with interrupts_held_back():
+            process.start()
+        print(ours.recv())
+        process.join()
+    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+'''
+
+
 FEW = ("--processes", "2", *(word for family in ("CLR", "ERR", "ASY") for word in ("--clause", family)))
 
 
@@ -184,6 +210,15 @@ class TestADivision:
         theirs.close()
         thread.join()
         assert division.finished_beside([_result("ORD-3")]) == (_result("ORD-2"),)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs masks of signals")
+def test_ctrl_c_is_kept_back_from_the_first_child_as_from_the_others(tmp_path: Path) -> None:
+    """And not from the process that starts them; asked in a new one, where they are the first children of all."""
+    script = tmp_path / "two_children.py"
+    script.write_text(TWO_CHILDREN)
+    told = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, timeout=60)  # noqa: S603 -- our own code
+    assert told.stdout.split() == ["True", "True", "False"]
 
 
 class TestACheck:
