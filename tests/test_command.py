@@ -262,6 +262,9 @@ def test_exitfirst_stops_at_the_first_failure(chathistory: Run, folder: Path) ->
         (["check", "t", "--json", "missing/r.json"], "there is no folder 'missing'; make it first"),
         (["check", "t", "--junit", "."], "it is a folder; name a file in it"),
         (["check", "t", "--scripts", "subjects.py"], "it is a file; name a folder"),
+        (["soak", "t", "--minutes", "abc"], "'abc' is not a number of minutes above 0"),
+        (["soak", "t", "--out", "subjects.py/x"], "can't make the folder 'subjects.py/x': "),
+        (["soak", "t", "--out", "subjects.py"], "can't make the folder 'subjects.py': "),
         (["semantics", "nonsense"], "no clause or family 'nonsense'"),
         (["replay", "missing.json"], "can't read 'missing.json'"),
         (["replay", "subjects.py"], "'subjects.py' is no JSON report"),
@@ -460,10 +463,18 @@ def test_the_version_is_told(chathistory: Run) -> None:
 
 
 def test_help_is_no_fault(chathistory: Run) -> None:
-    """`--help` prints the options and the exit codes."""
+    """`--help` prints the options."""
     code, out, _ = chathistory("check", "--help")
     assert code == 0
     assert "--markdown FILE" in out
+
+
+@pytest.mark.parametrize("command", ["check", "matrix", "replay", "soak", "selfproof"])
+def test_help_tells_the_exit_codes(chathistory: Run, command: str) -> None:
+    """Of whatever opens a target."""
+    code, out, _ = chathistory(command, "--help")
+    assert code == 0
+    assert "Exit code: 0 " in out
     assert "130" in out
 
 

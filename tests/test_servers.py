@@ -264,3 +264,24 @@ def test_soak_ends_with_a_verdict(tmp_path: Path) -> None:
     assert (code, told["verdict"], told["complete"]) == (0, "conformant", True)
     with gzip.open(tmp_path / "events.jsonl.gz", "rt") as events:
         assert len(list(events)) == told["operations"] > 100
+
+
+def test_soak_in_a_pipe_goes_on_when_the_reader_leaves(tmp_path: Path) -> None:
+    """Its first line is whole, however long; and it ends with the code of its verdict."""
+    folder = tmp_path / ("long-" * 20)
+    command = [sys.executable, "-m", "chathistory.conformance", "soak", "sqlite", "--minutes", "0.01", "--out"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, str(folder)], stdout=pipe, stderr=pipe, text=True) as soaking:  # noqa: S603 -- ours
+        assert soaking.stdout is not None
+        assert soaking.stderr is not None
+        assert soaking.stdout.readline().endswith(f"events in {folder}\n")
+        soaking.stdout.close()
+        assert (soaking.stderr.read(), soaking.wait(60)) == ("", 0)
+    assert (folder / "soak.json").exists()
+
+
+def test_soak_says_why_it_is_undecided(tmp_path: Path) -> None:
+    """Where the time was over before a round was begun."""
+    done = chathistory("soak", "sqlite", "--minutes", "0.00001", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout.endswith("no round was begun: give it more --minutes\n")

@@ -83,12 +83,21 @@ def _seed(value: str | int) -> int:
 
 def _seconds(value: str) -> float:
     """A time that one can wait for."""
+    return _time(value, "seconds", 1)
+
+
+def _minutes(value: str | float) -> float:
+    """The same in minutes."""
+    return _time(value, "minutes", 60)
+
+
+def _time(value: str | float, unit: str, seconds: int) -> float:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not 0 < number <= threading.TIMEOUT_MAX:
-        raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
+    if not 0 < number * seconds <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{value!r} is not a number of {unit} above 0")
     return number
 
 
@@ -209,7 +218,7 @@ def matrix(sources: tuple[str, ...], clauses: tuple[str, ...], servers: tuple[st
     )
 
 
-@commands.command()
+@commands.command(epilog="Exit code: 0 all fixed, 1 not, 2 a fault of usage or set-up, 130 interrupted.")
 @click.argument("report", type=_FILE, metavar="REPORT.json")
 @click.option("--target", metavar="TARGET", help="Replay on this instead of what the report names.")
 @click.option("--server", metavar="WAY", default="", help="The store's server, as for check.")
@@ -218,15 +227,21 @@ def replay(report: Path, target: str | None, server: str) -> int:
     return _commands.run_replay(report, target, server)
 
 
-@commands.command()
+@commands.command(epilog="Exit code: 0 conformant, 1 not, 2 a fault of usage or set-up, 130 interrupted.")
 @click.argument("target")
-@click.option("--minutes", type=_seconds, default=1.0, metavar="N", help="How long to go on.  [1]")
+@click.option("--minutes", type=_minutes, default=1.0, metavar="N", help="How long to go on.  [1]")
 @click.option("--processes", type=click.IntRange(1, 64), default=2, metavar="N", help="Writing processes.  [2]")
 @click.option("--writers", type=click.IntRange(1, 64), default=4, metavar="N", help="Threads in each of them.  [4]")
 @click.option("--seed", type=_seed, default=0, metavar="N", help="Choose calls and faults.  [0]")
 @click.option("--faults/--no-faults", default=True, help="Kill writers and servers, cut connections.  [faults]")
 @click.option("--server", metavar="WAY", default="", help="The store's server, as for check.")
-@click.option("--out", type=_FILE, metavar="DIR", default=Path("chathistory-soak"), help="Where the events are kept.")
+@click.option(
+    "--out",
+    type=_FILE,
+    metavar="DIR",
+    default=Path("chathistory-soak"),
+    help="Where the events are kept.  [chathistory-soak]",
+)
 def soak(target: str, out: Path, server: str, minutes: float, **settings: Any) -> int:
     """Let many processes write to TARGET at once, for a long time, and judge every call.
 

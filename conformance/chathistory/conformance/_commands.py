@@ -21,7 +21,14 @@ from chathistory.conformance._compare import Comparison, comparison_block, compa
 from chathistory.conformance._deviations import add_deviation, joined, load_deviations
 from chathistory.conformance._division import Division, helped
 from chathistory.conformance._errors import UsageError
-from chathistory.conformance._files import Destinations, read_report, try_file, write_file, write_scripts
+from chathistory.conformance._files import (
+    Destinations,
+    make_writable_folder,
+    read_report,
+    try_file,
+    write_file,
+    write_scripts,
+)
 from chathistory.conformance._helper import Share, help_with
 from chathistory.conformance._init import write_skeleton
 from chathistory.conformance._listings import (
@@ -256,9 +263,9 @@ def run_soak(target: str, server: str, settings: SoakSettings) -> int:
     """Soak a target, showing counts as it goes; 0 if nothing was wrong.
 
     Raises:
-        ChatHistoryError: the target can't be opened, or no other process can open its store.
+        ChatHistoryError: the target can't be opened, no other process can open its store, or the folder not be used.
     """
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_writable_folder(settings.folder)
     tally = Tally()
 
     def keep(latest: Tally) -> None:

@@ -126,6 +126,28 @@ def write_json(path: Path, data: object) -> None:
     write_file(path, json.dumps(data, indent=2) + "\n")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those it lies in, unless it is there.
+
+    Raises:
+        UsageError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"can't make the folder {str(folder)!r}: {error.strerror or error}") from error
+
+
+def make_writable_folder(folder: Path) -> None:
+    """The same, and make sure that files can be written into it.
+
+    Raises:
+        UsageError: it can't be made, or written into.
+    """
+    make_folder(folder)
+    _try_folder(folder, folder)
+
+
 def try_file(path: Path) -> None:
     """Make sure that a file can be written.
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from chathistory.conformance._errors import UsageError
-from chathistory.conformance._files import write_file
+from chathistory.conformance._files import make_folder, write_file
 from chathistory.conformance._locate import GROUP
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -110,16 +110,9 @@ def write_skeleton(name: str, folder: Path | None = None) -> tuple[Path, tuple[P
         if path.exists() or path.is_symlink():
             raise UsageError(f"{str(path)!r} is there already, and nothing is overwritten; choose another --folder")
     for path, template in contents.items():
-        _make_folder(path.parent)
+        make_folder(path.parent)
         write_file(path, names.filled(template))
     return root, tuple(contents)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"can't make the folder {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _template(file: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from chathistory.conformance._backend import Backend
+from chathistory.conformance._files import write_json
 from chathistory.conformance._soak import SoakSettings, Tally
+from chathistory.conformance._terminal import Screen
+from chathistory.conformance._text import counted
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -23,18 +25,20 @@ class SoakScreen:
 
     def __init__(self, name: str, settings: SoakSettings) -> None:
         self._name, self._settings = name, settings
-        self._console = Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._screen = Screen()
+        console = Console(file=sys.stdout, highlight=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._is_live = console.is_terminal
         self._last = time.monotonic()
         self.interrupted = False
 
     def __enter__(self) -> SoakScreen:
         ours = self._settings
-        self._console.print(
-            f"soak {escape(self._name)}: {ours.processes} processes with {ours.writers} threads each, "
-            f"{ours.seconds / 60:g} min, seed {ours.seed}, events in {escape(str(ours.folder))}"
+        self._screen.tell(
+            f"soak {self._name}: {ours.processes} processes with {ours.writers} threads each, "
+            f"{ours.seconds / 60:g} min, seed {ours.seed}, events in {ours.folder}"
         )
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.start()
         return self
 
@@ -43,20 +47,27 @@ class SoakScreen:
 
     def show(self, tally: Tally) -> None:
         """The counts as they are now."""
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.update(Text(_counts(tally)), refresh=True)
         elif time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            self._console.print(_counts(tally))
+            self._screen.tell(_counts(tally))
 
     def conclude(self, tally: Tally) -> None:
         """The verdict, and what was wrong."""
         self._live.stop()
         for anomaly in tally.anomalies:
-            self._console.print(Text(anomaly))
-            self._console.print()
+            self._screen.tell(f"{anomaly}\n")
         word = "interrupted, so far " if self.interrupted else ""
-        self._console.print(Text(f"{word}{tally.verdict}: {self._name}: {_counts(tally)}"))
+        self._screen.tell(f"{word}{tally.verdict}: {self._name}: {_counts(tally)}{self._why(tally)}")
+
+    def _why(self, tally: Tally) -> str:
+        """What has kept the run from a verdict, if anything."""
+        if tally.verdict != "undecided":
+            return ""
+        if tally.rounds:
+            return f"; the checker could not decide {counted(tally.undecided, 'round')}"
+        return "; no round has ended" if self.interrupted else "; no round was begun: give it more --minutes"
 
 
 def write_soak(settings: SoakSettings, backend: Backend, tally: Tally, *, complete: bool) -> None:
@@ -71,7 +82,7 @@ def write_soak(settings: SoakSettings, backend: Backend, tally: Tally, *, comple
         "settings": {**asdict(settings), "folder": str(settings.folder)},
         **asdict(tally),
     }
-    (settings.folder / "soak.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    write_json(settings.folder / "soak.json", data)
 
 
 def _counts(tally: Tally) -> str:

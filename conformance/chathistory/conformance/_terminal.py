@@ -29,7 +29,7 @@ from chathistory.conformance._report import (
     RunStarted,
     Verdict,
 )
-from chathistory.conformance._text import clip, counted, one_line
+from chathistory.conformance._text import clip, counted, one_line, printable
 from chathistory.reference import FAMILIES, Family, clause
 
 _WIDE, _COST_WIDTH = 100, 24
@@ -99,6 +99,10 @@ class Screen:
     def say(self, text: str) -> None:
         """Show a line of text, whatever is in it; however narrow the output, it stays one line."""
         self._print(Text(one_line(text, 2000)), soft_wrap=True)
+
+    def tell(self, text: str) -> None:
+        """Show a text of any length; a terminal breaks its lines at words, a file or pipe has them whole."""
+        self._print(Text(printable(text)), soft_wrap=not self._console.is_terminal)
 
     def show_report(self, report: Report, *, scripts: Mapping[str, str], replay: Callable[[str], str]) -> None:
         """Show a report.
