@@ -207,6 +207,23 @@ def test_the_installed_adapter_is_checked_by_its_name(installed: tuple[Path, lis
     assert "conformant: acme-db: 5 passed" in done.stdout
 
 
+TWO_OPENINGS = """
+from contextlib import contextmanager
+from acme_db_chat_history.backend import backend
+
+with contextmanager(backend)() as one, contextmanager(backend)() as other:
+    one.get_session_history("s").add_user_message("hello")
+    print(one.isolated, len(one.get_session_history("s").messages), len(other.get_session_history("s").messages))
+"""
+
+
+def test_it_says_that_each_opening_has_a_store_apart(installed: tuple[Path, list[str]]) -> None:
+    """So two processes check it, and what one writes the other never sees."""
+    root, path = installed
+    done = finished([sys.executable, "-c", TWO_OPENINGS], root, path)
+    assert done.stdout == "True 1 0\n", done.stderr
+
+
 def test_its_tests_pass(installed: tuple[Path, list[str]]) -> None:
     """The test class finds the deviations beside its folder."""
     root, path = installed
