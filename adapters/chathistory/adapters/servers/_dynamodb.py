@@ -28,7 +28,7 @@ from chathistory.adapters.servers._server import (
     free_port,
     missing,
     until_answers,
-    without_password,
+    unusable,
 )
 
 URL_VARIABLE = "CHATHISTORY_DYNAMODB_URL"
@@ -93,9 +93,7 @@ def _answering(url: str) -> Server:
     try:
         _ask(url)
     except OSError as error:
-        raise ServerError(
-            f"no DynamoDB can be used at {without_password(url)}: {error}; is it running, and is the URL right?"
-        ) from None
+        raise unusable("DynamoDB", url, str(error)) from None
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return Server(how="url", url=url, host=parts.hostname or "localhost", port=port)
 

@@ -26,7 +26,7 @@ from chathistory.adapters.servers._server import (
     missing,
     opened_by,
     until_answers,
-    without_password,
+    unusable,
 )
 
 URL_VARIABLE = "CHATHISTORY_POSTGRES_URL"
@@ -200,9 +200,7 @@ def _answering(url: str) -> Server:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         for secret in filter(None, (parts.password,)):
             cause = cause.replace(secret, "***")
-        raise ServerError(
-            f"no PostgreSQL can be used at {without_password(url)}: {cause}; is it running, and is the URL right?"
-        ) from None
+        raise unusable("PostgreSQL", url, cause) from None
     return Server(
         how="url",
         url=url,

@@ -26,7 +26,7 @@ from chathistory.adapters.servers._server import (
     missing,
     opened_by,
     until_answers,
-    without_password,
+    unusable,
 )
 
 URL_VARIABLE = "CHATHISTORY_REDIS_URL"
@@ -173,10 +173,7 @@ def _answering(url: str) -> Server:
     try:
         version = _version(url)
     except (OSError, _NotYetError) as error:
-        cause = str(error) or type(error).__name__
-        raise ServerError(
-            f"no Redis can be used at {without_password(url)}: {cause}; is it running, and is the URL right?"
-        ) from None
+        raise unusable("Redis", url, str(error) or type(error).__name__) from None
     return Server(
         how="url",
         url=url,
@@ -211,8 +208,8 @@ def _ask(url: str, *command: str) -> str:
     if parts.scheme == "rediss":
         return _ask_by_client(url, *command)
     commands = [("AUTH", *_account(url))] if parts.password else []
-    with socket.create_connection((parts.hostname or "localhost", parts.port or 6379), ANSWER_SECONDS) as connection:
-        stream = connection.makefile("rb")
+    address = (parts.hostname or "localhost", parts.port or 6379)
+    with socket.create_connection(address, ANSWER_SECONDS) as connection, connection.makefile("rb") as stream:
         reply = ""
         for words in (*commands, command):
             encoded = [word.encode() for word in words]

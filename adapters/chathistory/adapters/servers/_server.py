@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,9 @@ START_SECONDS = 20.0
 
 ANSWER_SECONDS = 4.0
 """How long a server of the user's may take to answer."""
+
+# As Redis (with and without the code that comes first) and PostgreSQL put it; neither driver has a type for it.
+_IS_ABOUT_THE_ACCOUNT = re.compile(r"NOAUTH|WRONGPASS|password|Authentication required", re.IGNORECASE)
 
 _T = TypeVar("_T")
 
@@ -136,6 +140,12 @@ def until_answers(
         if not alive():
             raise ServerError("the server ended by itself")
         time.sleep(0.01)
+
+
+def unusable(store: str, url: str, cause: str) -> ServerError:
+    """The error for a server at a URL of the user's, with what to look at."""
+    look = "check user and password" if _IS_ABOUT_THE_ACCOUNT.search(cause) else "is it running, and is the URL right?"
+    return ServerError(f"no {store} can be used at {without_password(url)}: {cause.rstrip('.')}; {look}")
 
 
 def missing(what: str, extra: str) -> ServerError:
