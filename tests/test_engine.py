@@ -122,6 +122,25 @@ def test_a_fault_of_the_set_up_is_one_line(factory: Callable[[str], BaseChatMess
     assert "\n" not in str(raised.value)
 
 
+class Raising(InMemoryChatMessageHistory):
+    """Opens, and refuses to add."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        raise OSError("no store")
+
+
+def raising(session_id: str) -> BaseChatMessageHistory:
+    """Does not even open."""
+    raise OSError("no store")
+
+
+@pytest.mark.parametrize("factory", [raising, Raising])
+def test_what_the_first_calls_raise_is_told_with_its_place(factory: Callable[[str], BaseChatMessageHistory]) -> None:
+    """As with the function that makes a backend: the author knows where to look."""
+    with pytest.raises(BackendError, match=r"OSError: no store at \S*test_engine\.py:\d+$"):
+        check(factory, configuration=QUICK)
+
+
 class Unanswering(InMemoryChatMessageHistory):
     """Never comes back."""
 

@@ -18,7 +18,7 @@ from chathistory.conformance._errors import BackendError
 from chathistory.conformance._first_use import FirstUse
 from chathistory.conformance._loops import EventLoop
 from chathistory.conformance._program import Mode, new_token
-from chathistory.conformance._text import error_line
+from chathistory.conformance._text import error_line, raised_at
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 from chathistory.conformance.trials._finding import loops_over_batches
 
@@ -79,7 +79,9 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
     except OperationHungError:
         raise BackendError(f"{backend.name}: the first add and read did not return within {timeout:g} s") from None
     except Exception as error:
-        raise BackendError(f"{backend.name}: the first add and read failed: {error_line(error)}") from error
+        raise BackendError(
+            f"{backend.name}: the first add and read failed: {error_line(error)}{raised_at(error)}"
+        ) from error
     return Subject(backend, frozenset(modes), loops_over_batches(history), max(latency, opening))
 
 
@@ -87,7 +89,9 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     try:
         history = backend.get_session_history(session_id)
     except Exception as error:
-        raise BackendError(f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}") from error
+        raise BackendError(
+            f"{backend.name}: get_session_history({session_id!r}) raised {error_line(error)}{raised_at(error)}"
+        ) from error
     if inspect.iscoroutine(history):
         history.close()
         raise BackendError(f"{backend.name}: get_session_history is async; it must be a plain function")
