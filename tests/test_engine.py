@@ -357,6 +357,14 @@ def test_shrinking_ends_when_its_time_is_used_up() -> None:
     assert len(small.steps) <= len(large.steps)
 
 
+def test_sessions_get_plain_names_in_the_order_in_which_they_are_opened() -> None:
+    """However Python orders the texts of a set in this process: the same run ends with the same counterexample."""
+    for number in range(20):
+        odd = program(Open(1, f"{{run}}-{number}x"), Open(2, f"{{run}}-{number}y"))
+        small, _ = shrink(odd, lambda candidate: len(set(candidate.sessions())) == 2, seconds=5.0)
+        assert list(small.sessions()) == ["{run}-a", "{run}-b"]
+
+
 def test_sessions_that_hold_something_already_are_no_trouble() -> None:
     """A store in use is as good as an empty one: ids are the suite's own, whatever else is there."""
     store = InMemoryChatHistoryStore()

@@ -23,6 +23,7 @@ StillFails = Callable[[Program], bool]
 
 _MOST_CANDIDATES_FOR_A_MESSAGE = 200
 _MOST_MESSAGES_OF_A_BATCH = 20
+_PLAIN_NAMES = ("{run}-a", "{run}-b")
 _MANY = 50
 """From so many on, plain messages in a row are taken to be alike, whatever they are called and whoever says them: the
 row is made shorter at its end, and of programs that differ in nothing else one is tried."""
@@ -321,10 +322,11 @@ def _with_plainer_steps(program: Program) -> Iterator[Program]:
 
 
 def _with_plain_names(program: Program) -> Iterator[Program]:
-    names = set(program.sessions())
-    for session in names - {"{run}-a", "{run}-b"}:
-        for plain in {"{run}-a", "{run}-b"} - names:
-            yield Program(tuple(_renamed(step, session, plain) for step in program.steps))
+    names = tuple(program.sessions())
+    for session in names:
+        for plain in _PLAIN_NAMES:
+            if session not in _PLAIN_NAMES and plain not in names:
+                yield Program(tuple(_renamed(step, session, plain) for step in program.steps))
 
 
 def _renamed(step: Step, session: str, plain: str) -> Step:
