@@ -19,7 +19,7 @@ from chathistory.conformance._markdown import escaped
 from chathistory.conformance._matrix import FamilyCell, Matrix, counts, facts, family_cell
 from chathistory.conformance._report import ClauseResult, Counterexample, Outcome, Report
 from chathistory.conformance._text import one_line
-from chathistory.reference import FAMILIES, Clause, Family
+from chathistory.reference import FAMILIES, Clause
 
 _LONGEST_SENTENCE, _LONGEST_CALL = 300, 120
 _WORDS: Mapping[Outcome, str] = {
@@ -124,10 +124,6 @@ def _legend(matrix: Matrix) -> list[str]:
 def _table(head: list[str], rows: Iterator[list[str]]) -> list[str]:
     ruled = [head, ["---", *[":-:"] * (len(head) - 1)], *rows]
     return [f"| {' | '.join(row)} |" for row in ruled]
-
-
-def _family_link(family: Family) -> str:
-    return f"[{family.id}](clauses/{family.id.lower()}.md)"
 
 
 def _family_rows(reports: Mapping[str, Report]) -> Iterator[list[str]]:
