@@ -7,6 +7,7 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -16,6 +17,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from tests.redis_proxy import Moment, Proxy, proxy_to
 
 from chathistory.adapters.redis import RedisChatMessageHistory
+from chathistory.adapters.redis._loop_pools import LoopPool
 from chathistory.adapters.redis._pools import ThreadPool
 from chathistory.adapters.redis._shared import SharedStores
 from chathistory.adapters.servers import Server, redis_server
@@ -101,6 +103,14 @@ def test_an_add_whose_answer_is_lost_raises_and_is_applied_at_most_once(
     history.close()
 
 
+async def known_to_be_cut(connection: Any) -> None:
+    """Wait until the event loop has learned what the other end did to a connection."""
+    deadline = time.monotonic() + 30
+    while not (connection._reader.at_eof() or connection._reader.exception()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
 @BOTH
 def test_a_connection_that_died_between_calls_is_replaced(proxy: Proxy, add: Add) -> None:
     """Nothing was sent on it, so nobody notices."""
@@ -112,15 +122,22 @@ def test_a_connection_that_died_between_calls_is_replaced(proxy: Proxy, add: Add
     history.close()
 
 
-def test_an_asyncio_connection_that_died_between_calls_is_replaced(proxy: Proxy) -> None:
+def test_an_asyncio_connection_that_died_between_calls_is_replaced(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Within one event loop, too."""
+    used: list[Any] = []
+    give_back = LoopPool.give_back
+    monkeypatch.setattr(
+        LoopPool, "give_back", lambda pool, connection: (used.append(connection), give_back(pool, connection))
+    )
 
     async def main() -> None:
         history = RedisChatMessageHistory("s", proxy.url)
         for number in range(3):
             await history.aadd_messages(humans(str(number)))
             proxy.cut_all()
-            await asyncio.sleep(0.01)
+            await known_to_be_cut(used[-1])
         assert texts(await history.aget_messages()) == ["0", "1", "2"]
         await history.aclose()
 
