@@ -42,7 +42,7 @@ __all__ = [
     "texts",
 ]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 OperationName: TypeAlias = Literal["add", "read", "clear", "assign"]
 ALL_OPERATIONS: frozenset[OperationName] = frozenset({"add", "read", "clear", "assign"})
@@ -68,7 +68,7 @@ def _short_texts(hard: bool) -> SearchStrategy[str]:
     return st.one_of(_ready(ready), _random(hard))
 
 
-def _ready(items: Sequence[T]) -> SearchStrategy[T]:
+def _ready(items: Sequence[_T]) -> SearchStrategy[_T]:
     """A copy of one of the items. By its number, so that no report ever prints all of them."""
     return st.sampled_from(range(len(items))).map(lambda number: copy.deepcopy(items[number]))
 
