@@ -267,7 +267,7 @@ def test_exitfirst_stops_at_the_first_failure(chathistory: Run, folder: Path) ->
         (["soak", "t", "--out", "subjects.py"], "can't make the folder 'subjects.py': "),
         (["semantics", "nonsense"], "no clause or family 'nonsense'"),
         (["replay", "missing.json"], "can't read 'missing.json'"),
-        (["replay", "subjects.py"], "'subjects.py' is no JSON report"),
+        (["replay", "subjects.py"], "'subjects.py' is not a JSON report"),
     ],
 )
 def test_a_mistake_of_usage_is_one_line(chathistory: Run, arguments: list[str], told: str) -> None:

@@ -219,7 +219,7 @@ def test_hostile_reports_are_harmless(chathistory: Run) -> None:
         (lambda data: data.update(schema=99), "has schema 99"),
         (lambda data: data["clauses"][0].update(outcome="fine"), "is damaged"),
         (lambda data: data["clauses"][0].pop("id"), "is damaged"),
-        (lambda data: data.pop("clauses"), "is no JSON report"),
+        (lambda data: data.pop("clauses"), "is not a JSON report"),
     ],
 )
 def test_what_is_no_report_is_one_line(

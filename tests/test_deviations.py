@@ -171,7 +171,7 @@ def test_an_empty_file_declares_nothing() -> None:
         (SMALL + 'versions = {redis = "newest"}\n', "d.toml:5: 'newest' is no range of versions of redis"),
         (SMALL + '[deviation.versions]\nredis = "newest"\n', "d.toml:5: 'newest' is no range of versions of redis"),
         (SMALL + 'versions.redis = "newest"\n', "d.toml:5: 'newest' is no range of versions of redis"),
-        (SMALL + "witness = 'x'\n", "d.toml:5: the witness is no JSON"),
+        (SMALL + "witness = 'x'\n", "d.toml:5: the witness is not JSON"),
         (SMALL + "witness = '[]'\n", "d.toml:5: the witness can't be replayed: it must be the program"),
         (
             SMALL + 'witness = \'{"check": "order", "steps": []}\'\n',

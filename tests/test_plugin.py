@@ -296,7 +296,7 @@ class TestMine(ChatHistoryConformance):
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("pass", "TestMine says not what to check"),
+        ("pass", "TestMine doesn't say what to check"),
         ("backend = 3", "TestMine.backend is an int, not callable"),
         ("claims = ['thread']\n    backend = Forgetful", "no profile 'thread' (did you mean threads?)"),
         ("def backend(self):\n        raise OSError('no server')", "OSError: no server at test_mine.py:"),

@@ -316,9 +316,9 @@ def test_results_come_back_from_json() -> None:
     ("text", "told"),
     [
         (None, "can't read"),
-        ("", "is no JSON report"),
-        ("[]", "is no JSON report of chathistory"),
-        ('{"schema": 1}', "is no JSON report of chathistory"),
+        ("", "is not a JSON report"),
+        ("[]", "is not a JSON report of chathistory"),
+        ('{"schema": 1}', "is not a JSON report of chathistory"),
         ('{"schema": 2, "clauses": []}', "has schema 2, and this version reads 1"),
         ('{"schema": 1, "clauses": [{}]}', "is damaged: a clause without an id"),
     ],

@@ -164,7 +164,7 @@ class _Entry:
             recorded = json.loads(text)
             check_witness(clause_id, recorded)
         except (ValueError, RecursionError) as error:
-            raise self._wrong("witness", f"the witness is no JSON: {one_line(str(error))}") from None
+            raise self._wrong("witness", f"the witness is not JSON: {one_line(str(error))}") from None
         except ChatHistoryError as error:
             raise self._wrong("witness", f"the witness can't be replayed: {error}") from None
         return dict(recorded)

@@ -235,14 +235,14 @@ def read_report(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"can't read {str(path)!r}: {error.strerror or error}") from error
     except ValueError as error:  # no UTF-8, or no JSON
-        raise UsageError(f"{str(path)!r} is no JSON report: {error}") from error
+        raise UsageError(f"{str(path)!r} is not a JSON report: {error}") from error
     _check_report(data, path)
     return dict(data)
 
 
 def _check_report(data: object, path: Path) -> None:
     if not isinstance(data, dict) or "schema" not in data or not isinstance(data.get("clauses"), list):
-        raise UsageError(f"{str(path)!r} is no JSON report of chathistory; write one with check --json")
+        raise UsageError(f"{str(path)!r} is not a JSON report of chathistory; write one with check --json")
     if data["schema"] != SCHEMA_VERSION:
         raise UsageError(
             f"{str(path)!r} has schema {data['schema']!r}, and this version reads {SCHEMA_VERSION}; "

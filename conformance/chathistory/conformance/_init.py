@@ -80,7 +80,7 @@ def names_of(name: str) -> Names:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise UsageError(
             f"{name!r:.80} can't be the name of an adapter; write up to {_LONGEST_NAME} small letters and digits, "
-            "parted by single hyphens, for example my-store"
+            "separated by single hyphens, for example my-store"
         )
     taken = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     if any(entry.value.startswith("chathistory.") for entry in taken):

@@ -217,7 +217,7 @@ def _of_fixture(request: pytest.FixtureRequest) -> AbstractContextManager[Backen
     factory: object = request.getfixturevalue("get_session_history")
     if _is_reference(factory, request):
         raise UsageError(
-            f"{name} says not what to check; give it a fixture get_session_history or an attribute backend"
+            f"{name} doesn't say what to check; give it a fixture get_session_history or an attribute backend"
         )
     return open_subject(factory, name=name, claims=_claims(request.cls))
 
