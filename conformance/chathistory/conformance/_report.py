@@ -28,7 +28,7 @@ class Configuration:
         examples: how many programs are drawn for each clause, beyond those that every run holds.
         seed: chooses the programs; the same seed and version choose the same ones.
         exitfirst: stop after the first clause that fails. A few short programs of every MUST come before anything
-            that takes long, so that what is plain to see is told within a second.
+            that takes long, so that what is plain to see is told early; docs/scorecard.md holds the times measured.
         timeout: seconds after which an operation that has not returned counts as hanging.
         shrink_seconds: how long the search for a smaller counterexample may take, per clause.
         clause_seconds: how long drawing further programs may take, per clause.
