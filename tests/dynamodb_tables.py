@@ -48,7 +48,7 @@ def session(number: int = 0) -> Any:
     del number
     return boto3.Session(
         aws_access_key_id="AKIATESTTESTTEST",
-        aws_secret_access_key="not-a-secret-but-never-to-be-shown",  # noqa: S106
+        aws_secret_access_key="not-a-secret-but-never-to-be-shown",  # noqa: S106 -- opens nothing
         region_name="us-east-1",
     )
 

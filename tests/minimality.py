@@ -173,7 +173,7 @@ def main() -> None:
     given = parser.parse_args()
     names = given.names or [mutant.name for mutant in subjects(given.all)]
     work = partial(measure, given.effort, given.seed, not given.no_scripts)
-    print(summary(list(measured(names, work, given.out, seconds=_SECONDS_OF_A_CHECK[given.effort]))))  # noqa: T201
+    print(summary(list(measured(names, work, given.out, seconds=_SECONDS_OF_A_CHECK[given.effort]))))  # noqa: T201 -- what the command is for
 
 
 if __name__ == "__main__":

@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", help="may be repeated")
     given = parser.parse_args()
     for seed in given.seed or (0,):
-        print(f"seed {seed}: {table(record_a_run(replace(EFFORTS[given.effort], seed=seed)))}")  # noqa: T201
+        print(f"seed {seed}: {table(record_a_run(replace(EFFORTS[given.effort], seed=seed)))}")  # noqa: T201 -- what the command is for
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ if not (CHROMIUM.exists() and DRIVER.exists()):
     pytest.skip("there is no Chromium with its driver here", allow_module_level=True)
 
 from selenium import webdriver  # noqa: E402 -- it need not be installed
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402 -- likewise
+from selenium.webdriver.common.keys import Keys  # noqa: E402 -- likewise
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402 -- likewise
 
 pytestmark = pytest.mark.slow
 SECONDS = 10

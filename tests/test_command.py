@@ -188,7 +188,7 @@ def test_the_script_of_a_counterexample_stands_alone(chathistory: Run, folder: P
     _, out, _ = chathistory("check", "subjects.py:Forgetful", "--quick", "--clause", "ORD-3")
     path = folder / "chathistory-report" / "subjects.py_Forgetful-ORD-3.py"
     assert "Script  chathistory-report/subjects.py_Forgetful-ORD-3.py" in out
-    script = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)  # noqa: S603
+    script = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)  # noqa: S603 -- our own command
     assert script.returncode == 1, script.stderr
     assert "STILL FAILING: ORD-3" in script.stdout
 

@@ -260,7 +260,7 @@ asyncio.run(history.aadd_messages([HumanMessage("a")]))
 assert not has_native()
 assert len(asyncio.run(history.aget_messages())) == 1
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)  # noqa: S603 -- our own command
     assert texts(table.open()) == ["a"]
     assert has_native()
 

@@ -524,7 +524,7 @@ def test_the_public_names_are_what_they_say() -> None:
 def test_a_missing_extra_names_itself() -> None:
     """Who imports the suite without its extra is told what to install."""
     code = "import sys; sys.modules['hypothesis'] = None; from chathistory.conformance import ChatHistoryConformance"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 -- our own command
     assert done.stderr.splitlines()[-1] == (
         'ModuleNotFoundError: ChatHistoryConformance needs hypothesis: pip install "chathistory[suite]"'
     )

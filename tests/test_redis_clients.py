@@ -224,7 +224,7 @@ def test_an_asyncio_client_without_a_sync_form_says_so(server: Server) -> None:
 def test_the_password_of_a_client_is_not_in_errors(server: Server) -> None:
     """Even where the server repeats what it was told."""
     once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-    with closing(redis.Redis(host=server.host, port=server.port, password="wrong-sesame", retry=once)) as client:  # noqa: S106
+    with closing(redis.Redis(host=server.host, port=server.port, password="wrong-sesame", retry=once)) as client:  # noqa: S106 -- a wrong one
         with pytest.raises(StoreError) as failed:
             RedisChatMessageHistory("s", client=client).clear()
         assert "sesame" not in f"{failed.value!r}"
@@ -256,7 +256,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     command = [openssl, *words.split(), "-keyout", str(path), "-out", f"{path}.crt"]
-    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 -- our own command
     path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
     return path
 
@@ -301,7 +301,7 @@ def program() -> str:
 def redis_of(folder: Path, *options: str) -> Iterator[None]:
     """A process of redis-server with these options."""
     command = [program(), *options, "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 -- our own command
         try:
             yield
         finally:
@@ -328,7 +328,7 @@ def sentinel(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> 
     ]
     settings.write_text("\n".join(lines) + "\n")
     command = [program(), str(settings), "--sentinel"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:  # noqa: S603 -- our own command
         try:
             with closing(redis.Redis(port=port, password=own or None)) as client:
 

@@ -19,8 +19,8 @@ from chathistory.adapters.servers import Server, redis_cluster
 from chathistory.reference import StoreError
 
 redis = pytest.importorskip("redis")
-from redis.crc import key_slot  # noqa: E402
-from redis.exceptions import AskError, ClusterDownError, MovedError  # noqa: E402
+from redis.crc import key_slot  # noqa: E402 -- it need not be installed
+from redis.exceptions import AskError, ClusterDownError, MovedError  # noqa: E402 -- it need not be installed
 
 KEY = b"message_store:s"
 SLOT = key_slot(KEY)

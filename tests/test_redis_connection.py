@@ -341,7 +341,7 @@ def test_the_interpreter_ends_in_silence(server: Server) -> None:
         "asyncio.run(history.aadd_messages([HumanMessage('b')]))\n"
     )
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- our own command
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

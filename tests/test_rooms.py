@@ -69,7 +69,7 @@ def test_a_history_class_never_imports_the_suite() -> None:
 def test_importing_a_history_imports_no_tool_of_the_suite(name: str) -> None:
     """What is imported is the store's driver and langchain-core."""
     code = f"import sys, chathistory.adapters.{name}; assert not set({SUITE!r}) & set(sys.modules)"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)  # noqa: S603 -- our own command
 
 
 def test_a_trial_imports_nothing_but_trials() -> None:

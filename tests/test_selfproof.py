@@ -209,7 +209,7 @@ def test_the_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """The command in a process and a group of its own."""
     command = [sys.executable, "-W", "error", "-m", "chathistory.conformance", "selfproof", *arguments]
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(  # noqa: S603 -- our own command
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 

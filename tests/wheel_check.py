@@ -44,9 +44,9 @@ def main(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
-        subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)  # noqa: S603
-        subprocess.run([python, "-W", "error", "-c", ALONE], check=True, cwd=folder)  # noqa: S603
-        alone = subprocess.run(  # noqa: S603
+        subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)  # noqa: S603 -- our own command
+        subprocess.run([python, "-W", "error", "-c", ALONE], check=True, cwd=folder)  # noqa: S603 -- our own command
+        alone = subprocess.run(  # noqa: S603 -- our own command
             [Path(folder) / "bin" / "chathistory", "check", "reference"], capture_output=True, text=True, check=False
         )
         if alone.returncode != 2 or "chathistory[suite]" not in alone.stderr:

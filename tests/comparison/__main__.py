@@ -28,7 +28,7 @@ def main() -> None:
     for way in () if given.page_only else given.way or WAYS:
         lines = measured(given.names or SUBJECTS, partial(timed, way), _file(given.out, way), seconds=_SECONDS[way])
         caught = sum(1 for line in lines if line.get("caught") or "error" in line)
-        print(f"{way}: {caught} caught")  # noqa: T201
+        print(f"{way}: {caught} caught")  # noqa: T201 -- what the command is for
     if given.page is not None:
         files = {way: _file(given.out, way) for way in WAYS}
         day = datetime.date.fromtimestamp(max(file.stat().st_mtime for file in files.values() if file.exists()))

@@ -273,7 +273,7 @@ class _Search(Experiment):
             cases = self._in_good_time(cases)
         if not self.subject.is_slow:
             return cases
-        chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311
+        chosen = _sample(cases, _SAMPLES[effort], random.Random(f"{self.configuration.seed} {self.check.name}"))  # noqa: S311 -- no secret
         if len(chosen) < len(cases):
             self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
         return chosen

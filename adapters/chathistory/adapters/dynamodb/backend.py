@@ -88,7 +88,7 @@ def session_for(*, is_ours: bool) -> Any:
     """The boto3 session for a server: with words that it takes for credentials, or the user's own."""
     if not is_ours:
         return boto3.Session()
-    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")  # noqa: S106
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")  # noqa: S106 -- opens nothing but the emulator
 
 
 class Tables:

@@ -156,7 +156,7 @@ class Table:
 
     def look(self) -> Statement:
         """A query without rows, whose columns tell the layout."""
-        return Statement(f'SELECT "id", "session_id", "message" FROM {self._quoted} LIMIT 0'.encode())  # noqa: S608
+        return Statement(f'SELECT "id", "session_id", "message" FROM {self._quoted} LIMIT 0'.encode())  # noqa: S608 -- the name is quoted
 
     def create(self) -> Statement:
         """Make the table unless it exists, one process at a time: IF NOT EXISTS alone can still fail (CON-5).
@@ -195,7 +195,7 @@ class Table:
         stored = _hexadecimal(session.encode())
         statements = [
             f"SELECT pg_advisory_xact_lock({self.lock_key(session)})",
-            f'DELETE FROM {self._quoted} WHERE "session_id" = {stored}{layout.session}',  # noqa: S608
+            f'DELETE FROM {self._quoted} WHERE "session_id" = {stored}{layout.session}',  # noqa: S608 -- the name is quoted, the session in hexadecimal
         ]
         if alone:
             # Several statements in one message are one transaction; a database may have another default.
