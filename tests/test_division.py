@@ -114,6 +114,28 @@ if __name__ == "__main__":
 '''
 
 
+INTERRUPTED_AS_IT_STARTS = '''
+"""A helper's process to which Ctrl-C has come while it was kept back; it notes what it makes of the next one."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from chathistory.conformance._division import _work
+
+
+def note(path, run):
+    kept_back = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    Path(path).write_text(f"{kept_back} {signal.getsignal(signal.SIGINT).__name__}")
+
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+os.kill(os.getpid(), signal.SIGINT)
+_work(note, sys.argv[1], None)
+'''
+
+
 FEW = ("--processes", "2", *(word for family in ("CLR", "ERR", "ASY") for word in ("--clause", family)))
 
 
@@ -219,6 +241,17 @@ def test_ctrl_c_is_kept_back_from_the_first_child_as_from_the_others(tmp_path: P
     script.write_text(TWO_CHILDREN)
     told = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, timeout=60)  # noqa: S603 -- our own code
     assert told.stdout.split() == ["True", "True", "False"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs masks of signals")
+def test_ctrl_c_that_came_while_a_helper_started_is_forgotten(tmp_path: Path) -> None:
+    """It was for the process at the terminal; what the helper starts can be interrupted as ever."""
+    script, notes = tmp_path / "interrupted.py", tmp_path / "notes"
+    script.write_text(INTERRUPTED_AS_IT_STARTS)
+    command = [sys.executable, script, notes]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)  # noqa: S603 -- our own code
+    assert (done.returncode, done.stderr) == (0, "")
+    assert notes.read_text() == "False default_int_handler"
 
 
 class TestACheck:

@@ -157,7 +157,9 @@ def _work(function: Callable[[Task, Connection], None], task: Task, run: Connect
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C at a terminal is for the process that was started there, which ends this one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # forgets one that has come before
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
