@@ -164,6 +164,40 @@ def wrapped_factory(*args: Any, **kwargs: Any) -> InMemoryChatMessageHistory:
     return plain_factory(*args, **kwargs)
 
 
+def factory_that_refuses_its_default(user: str = "") -> InMemoryChatMessageHistory:
+    """A factory whose default is none."""
+    if not user:
+        raise ValueError("a user is needed")
+    return plain_factory(user)
+
+
+def factory_that_works_with_its_default(user: str | None = None) -> InMemoryChatMessageHistory:
+    """A factory that takes for granted that it gets its argument."""
+    return plain_factory(user.lower())  # type: ignore[union-attr]
+
+
+class Managed:
+    """A history that is no BaseChatMessageHistory, and a context manager."""
+
+    def __init__(self, user: str) -> None:
+        self.add_messages, self.clear, self.aget_messages = map(plain_factory(user).__getattribute__, _CALLS)
+
+    def __enter__(self) -> Managed:
+        """Use it in a block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave the block."""
+
+
+_CALLS = ("add_messages", "clear", "aget_messages")
+
+
+def managed_factory(user: str = "me") -> Managed:
+    """A factory of histories that could be taken for contexts of a backend."""
+    return Managed(user)
+
+
 class CallableFactory:
     """A factory that is an object."""
 
@@ -180,6 +214,11 @@ class CallableFactory:
         factory_with_default,
         factory_with_odd_default,
         wrapped_factory,
+        factory_that_refuses_its_default,
+        factory_that_works_with_its_default,
+        managed_factory,
+        lambda *args: plain_factory(args[0]),
+        lambda *args, **kwargs: plain_factory(args[0] if args else kwargs["session_id"]),
         CallableFactory(),
         InMemoryChatMessageHistory,
         STORE.get_session_history,
@@ -207,6 +246,77 @@ def test_takes_a_function_that_gives_a_backend_without_arguments_as_one(
     """What needs no argument and gives a Backend is a backend function, whatever else it could take."""
     with open_subject(opener, name="mine") as backend:
         assert backend.name == "sqlite://"
+
+
+def no_server(url: str = "db://host") -> object:
+    """A function whose server is not there."""
+    raise OSError(f"no server at {url}")
+
+
+def no_backend(url: str = "") -> Backend:
+    """A backend function that is not told its server."""
+    raise ValueError(f"no server: {url!r}")
+
+
+def no_backend_unannotated(url=""):  # type: ignore[no-untyped-def]
+    """A backend function that only its code gives away."""
+    return Backend(name=url, get_session_history={}[url])
+
+
+def no_types(url: str = "") -> Backend:
+    """A backend function with a slip in it."""
+    return Backend(name=url + 1, get_session_history=plain_factory)  # type: ignore[operator]
+
+
+def named_after_nobody(name: str = "") -> InMemoryChatMessageHistory:
+    """A function that no argument pleases."""
+    raise LookupError(f"nobody is called {name!r}")
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        (no_server, "mine could not be opened: OSError: no server at db://host at "),
+        (no_backend, "mine could not be opened: ValueError: no server: '' at "),
+        (no_backend_unannotated, "mine could not be opened: KeyError: '' at "),
+        (no_types, "mine could not be opened: TypeError: "),
+        (named_after_nobody, "mine could not be opened: LookupError: nobody is called '' at "),
+    ],
+)
+def test_what_a_call_without_arguments_raises_is_told(subject: Callable[..., object], told: str) -> None:
+    """The error of the call without arguments is the one to tell, where a session id does not help."""
+    with pytest.raises(BackendError) as caught:
+        open_subject(subject, name="mine").__enter__()
+    assert str(caught.value).startswith(told)
+    hint = "; a bare factory takes one parameter, the session id (name it session_id)"
+    assert str(caught.value).endswith(hint) is (subject in (no_server, named_after_nobody))
+
+
+@pytest.mark.parametrize("error", [OSError("no server"), RuntimeError("no docker"), ValueError("no port")])
+def test_a_backend_function_that_raised_is_not_called_with_a_session_id(error: Exception) -> None:
+    """It would take the id for the name of a file, or of a server."""
+    calls: list[str] = []
+
+    def opener(place: str = "mine.db") -> Backend:
+        calls.append(place)
+        raise error
+
+    with pytest.raises(BackendError, match=str(error)):
+        open_subject(opener, name="mine").__enter__()
+    assert calls == ["mine.db"]
+
+
+def test_a_function_whose_server_is_not_there_is_not_called_with_a_session_id() -> None:
+    """Whatever it says of itself: no session id brings a server."""
+    calls: list[tuple[object, ...]] = []
+
+    def opener(*args: object) -> object:
+        calls.append(args)
+        raise ConnectionError("no server")
+
+    with pytest.raises(BackendError, match="no server"):
+        open_subject(opener, name="mine").__enter__()
+    assert calls == [()]
 
 
 # Claims.

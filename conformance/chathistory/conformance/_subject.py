@@ -85,6 +85,14 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
     return Subject(backend, frozenset(modes), loops_over_batches(history), max(latency, opening))
 
 
+def is_history(value: object) -> bool:
+    """Whether it has what a chat message history is called by, whatever its class is."""
+    # Asked of the object, which may be a proxy of one that is made when it is first used.
+    return not isinstance(value, type) and all(
+        hasattr(value, name) for name in ("add_messages", "clear", "aget_messages")
+    )
+
+
 def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     try:
         history = backend.get_session_history(session_id)
@@ -95,10 +103,7 @@ def _opened(backend: Backend, session_id: str) -> BaseChatMessageHistory:
     if inspect.iscoroutine(history):
         history.close()
         raise BackendError(f"{backend.name}: get_session_history is async; it must be a plain function")
-    # Asked of the object, which may be a proxy of one that is made when it is first used.
-    if isinstance(history, type) or not all(
-        hasattr(history, name) for name in ("add_messages", "clear", "aget_messages")
-    ):
+    if not is_history(history):
         raise BackendError(
             f"{backend.name}: get_session_history returned {type(history).__name__}, not a chat message history; "
             "it needs the methods of langchain_core.chat_history.BaseChatMessageHistory"

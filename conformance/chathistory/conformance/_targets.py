@@ -2,16 +2,20 @@
 
 A subject is a `Backend`, a function that yields or returns one (plain, generator or context manager), or a
 bare `get_session_history`. What it is, is read from its signature; where that leaves it open, a call without
-arguments decides. Cleaning up always runs, and runs as after a success: an interrupted run must not leave a
-server behind because the author wrote no ``try`` around the ``yield``.
+arguments decides, and where that only shows that an argument is missed, one with a session id.
+
+Cleaning up always runs, and runs as after a success: an interrupted run must not leave a server behind because the
+author wrote no ``try`` around the ``yield``.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any, TypeAlias, cast
 
@@ -20,6 +24,8 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from chathistory.conformance._backend import DEFAULT_CLAIMS, Backend, SessionFactory
 from chathistory.conformance._errors import BackendError, UsageError
 from chathistory.conformance._locate import importable, locate, missing_module
+from chathistory.conformance._program import new_token
+from chathistory.conformance._subject import is_history
 from chathistory.conformance._text import did_you_mean, error_line, raised_at
 from chathistory.conformance.trials._writers import ImportedFactory
 from chathistory.reference import PROFILES, ChatHistoryError, Profile
@@ -29,6 +35,7 @@ _ALWAYS_CLAIMABLE: frozenset[str] = frozenset({"core", "async", "threads"})
 _HOOK_OF = {"bounded": "with_history_size", "expiry": "with_ttl"}
 _WRAP = "Backend(name=…, get_session_history=…)"
 
+_ONE_PARAMETER = "a bare factory takes one parameter, the session id (name it session_id)"
 _EXPECTED = "a target is a Backend, a function that yields one, or a get_session_history(session_id)"
 _BY_POSITION = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -36,6 +43,8 @@ _BY_POSITION = (
     inspect.Parameter.VAR_POSITIONAL,
 )
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_OF_A_MISSED_ARGUMENT = (ValueError, LookupError, AttributeError, AssertionError)
+"""What a factory may raise that gets no session id; what a server or a file raises that is not there is none of it."""
 
 Close: TypeAlias = Callable[[], None]
 Opened: TypeAlias = tuple[Backend | SessionFactory, Close]
@@ -200,15 +209,46 @@ def _try_both(subject: Callable[..., object], name: str) -> Opened:
     """Call without arguments; what gives no backend that way is a factory, and the smoke gate judges it."""
     try:
         result = subject()
-    except TypeError:  # as a wrapper of a function that needs its argument raises
-        return cast(SessionFactory, subject), _nothing_to_close
-    if isinstance(result, BaseChatMessageHistory) or not _may_hold_a_backend(result):
-        return cast(SessionFactory, subject), _nothing_to_close
-    return _from_result(result, name)
+    except (ChatHistoryError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        if _names_backend(subject):
+            raise
+        if not _misses_its_argument(subject, error):
+            raise BackendError(f"{_could_not_be_opened(name, error)}; {_ONE_PARAMETER}") from error
+    else:
+        if _may_hold_a_backend(result):
+            return _from_result(result, name)
+    return cast(SessionFactory, subject), _nothing_to_close
+
+
+def _names_backend(subject: Callable[..., object]) -> bool:
+    """Whether a callable says that it makes a Backend, so that what it raises has nothing to do with a session id."""
+    if "Backend" in re.findall(r"\w+", str(inspect.signature(subject).return_annotation)):
+        return True
+    function = inspect.unwrap(subject.func if isinstance(subject, partial) else subject)
+    known = {"Backend": Backend, **getattr(function, "__globals__", {})}
+    return any(known.get(name) is Backend for name in getattr(getattr(function, "__code__", None), "co_names", ()))
+
+
+def _misses_its_argument(subject: Callable[..., object], error: Exception) -> bool:
+    """Whether a callable raised only because it was given no session id: with one, it opens a history."""
+    if isinstance(error, TypeError):  # as a wrapper of a function that needs its argument raises
+        return True
+    if not isinstance(error, _OF_A_MISSED_ARGUMENT):
+        return False
+    try:
+        return is_history(subject(new_token().fill("{run}-smoke")))
+    except Exception:  # noqa: BLE001 -- what it raised without an argument is the error to tell
+        return False
 
 
 def _may_hold_a_backend(result: object) -> bool:
-    return isinstance(result, Backend | Iterator) or _is_context_manager(result) or _is_async(result)
+    if isinstance(result, Backend):
+        return True
+    if is_history(result):  # which may be a context manager, too
+        return False
+    return isinstance(result, Iterator) or _is_context_manager(result) or _is_async(result)
 
 
 def _is_context_manager(result: object) -> bool:
@@ -225,14 +265,18 @@ def _not_opened(name: str, error: BaseException, entry: EntryPoint | None) -> Ex
         return UsageError(missing_module(name, error, entry))
     if isinstance(error, ChatHistoryError):  # written to be read by itself
         return BackendError(f"{name} could not be opened: {error}")
-    return BackendError(f"{name} could not be opened: {error_line(error)}{raised_at(error)}")
+    return BackendError(_could_not_be_opened(name, error))
+
+
+def _could_not_be_opened(name: str, error: BaseException) -> str:
+    return f"{name} could not be opened: {error_line(error)}{raised_at(error)}"
 
 
 def _from_result(result: object, name: str) -> Opened:
     """The backend that a backend function returned, or that entering or iterating its result gives."""
     if isinstance(result, Backend):
         return result, _nothing_to_close
-    if isinstance(result, BaseChatMessageHistory):
+    if is_history(result):
         raise UsageError(f"{name} takes no session id but returns a history; give it the parameter session_id")
     if _is_context_manager(result):
         return _entered(result, name)
