@@ -26,7 +26,7 @@ from chathistory.reference import CLAUSES, FAMILIES
 DEADLINE = 60.0
 
 SUBJECTS = '''
-import threading, time
+import os, tempfile, threading, time
 from pathlib import Path
 from chathistory.conformance import Backend
 from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory
@@ -34,6 +34,13 @@ from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageH
 store = InMemoryChatHistoryStore()
 good = store.get_session_history
 number = 3
+
+def wandering(session_id):
+    """Changes the current directory, to one that is gone."""
+    folder = Path(tempfile.mkdtemp())
+    os.chdir(folder)
+    folder.rmdir()
+    return Forgetful(session_id)
 
 class Forgetful(InMemoryChatMessageHistory):
     """Keeps one of equal messages."""
@@ -204,6 +211,18 @@ def test_scripts_go_where_the_user_says(chathistory: Run, folder: Path) -> None:
     """`--scripts` names the folder."""
     chathistory("check", "subjects.py:Forgetful", "--quick", "--clause", "ORD-3", "--scripts", "evidence")
     assert [path.name for path in (folder / "evidence").iterdir()] == ["subjects.py_Forgetful-ORD-3.py"]
+
+
+def test_a_history_that_changes_the_current_directory_does_not_move_the_reports(chathistory: Run, folder: Path) -> None:
+    """Paths mean what they meant when the command was given, and are shown as they were given."""
+    files = ("--json", "out/r.json", "--markdown", "r.md", "--scripts", "out/evidence")
+    (folder / "out").mkdir()
+    code, out, err = chathistory("check", "subjects.py:wandering", "--quick", "--clause", "ORD-3", *files)
+    assert (code, err) == (1, "")
+    assert "out/evidence/subjects.py_wandering-ORD-3.py" in out
+    assert str(folder / "out") not in out
+    for path in ("out/r.json", "r.md", "out/evidence/subjects.py_wandering-ORD-3.py"):
+        assert (folder / path).read_text()
 
 
 def test_scripts_that_can_not_be_written_do_not_fail_the_run(chathistory: Run, folder: Path) -> None:

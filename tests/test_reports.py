@@ -461,7 +461,7 @@ def test_what_is_no_plain_file_is_written_to_and_not_replaced(tmp_path: Path) ->
         ({"markdown": "file/r.md"}, "there is no folder 'file'"),
         ({"json": "r", "junit": "./r"}, "two reports can't go to the same file"),
         ({"scripts": "file"}, "it is a file; name a folder"),
-        ({"scripts": "missing/scripts"}, "can't make the folder 'missing/scripts'"),
+        ({"scripts": "file/of/scripts"}, "can't make the folder 'file/of/scripts': 'file' is a file"),
         ({"json": "/proc/r.json"}, "can't write '/proc/r.json'"),
     ],
 )
@@ -490,6 +490,15 @@ def test_scripts_are_named_after_backend_and_clause(tmp_path: Path) -> None:
     written = write_scripts(report(result("ORD-3", "failed"), backend="../a b/пеер:sql"), folder)
     assert written.paths == {"ORD-3": str(folder / "a_b_sql-ORD-3.py")}
     assert (folder / "a_b_sql-ORD-3.py").read_text() == FOUND.script
+
+
+def test_folders_of_scripts_are_made_with_those_above_them(tmp_path: Path) -> None:
+    """A folder that is not there yet may lie in one that is not there either; before the run none is made."""
+    folder = tmp_path / "a" / "b"
+    Destinations(scripts=folder).try_out()
+    assert list(tmp_path.iterdir()) == []
+    assert write_scripts(report(result("ORD-3", "failed")), folder).problem == ""
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_scripts_that_can_not_be_written_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ class _LastReport:
 
 def _publish(request: CheckRequest, report: Report, screen: Screen) -> None:
     """Write files first, since an impatient CI server may kill an interrupted run soon."""
-    scripts = write_scripts(report, request.destinations.scripts)
+    scripts = write_scripts(report, request.destinations.scripts, request.destinations.start)
     try:
         request.destinations.write(report, replay=request.replay, command=request.command)
     finally:

@@ -1,7 +1,7 @@
 """Puts reports and scripts into files: the paths are tried before a run, and each file appears as a whole.
 
 A file is written beside its place and moved there, so that no reader, and no interrupted run, ever leaves
-half a report.
+half a report. A history may change the current directory: relative paths keep the meaning that they had before the run.
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ SCRIPTS = Path("chathistory-report")
 """Where the scripts of counterexamples go unless the user says otherwise."""
 
 
+def here() -> Path:
+    """The current directory, by a path that keeps its meaning; the empty path where there is none any more."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destinations:
     """Where the user wants the results of a run.
@@ -43,6 +51,7 @@ class Destinations:
         markdown: the file of the Markdown report.
         html: the file of the HTML report.
         scripts: the folder of the scripts; None is `SCRIPTS`, and no fault if it can't be written.
+        start: the folder in which relative paths are meant.
     """
 
     json: Path | None = None
@@ -50,6 +59,7 @@ class Destinations:
     markdown: Path | None = None
     html: Path | None = None
     scripts: Path | None = None
+    start: Path = field(default_factory=here)
 
     def try_out(self) -> None:
         """Make sure, before anything runs, that every file can be written.
@@ -77,13 +87,13 @@ class Destinations:
             UsageError: a file can no longer be written.
         """
         if self.json is not None:
-            write_json(self.json, report.to_json())
+            write_json(self.json, report.to_json(), self.start)
         if self.junit is not None:
-            write_file(self.junit, junit_xml(report))
+            write_file(self.junit, junit_xml(report), self.start)
         if self.markdown is not None:
-            write_file(self.markdown, markdown(report, replay=replay))
+            write_file(self.markdown, markdown(report, replay=replay), self.start)
         if self.html is not None:
-            write_file(self.html, report_page(report, replay=replay, command=command))
+            write_file(self.html, report_page(report, replay=replay, command=command), self.start)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,16 +109,22 @@ class Scripts:
     problem: str = ""
 
 
-def write_scripts(report: Report, folder: Path | None) -> Scripts:
-    """Write the script of each counterexample into a folder that is made if there is any."""
+def write_scripts(report: Report, folder: Path | None, start: Path = Path()) -> Scripts:
+    """Write the script of each counterexample into a folder that is made, with those above it, if there is any.
+
+    Args:
+        report: of the run.
+        folder: where they go; None is `SCRIPTS`.
+        start: the folder in which a relative path is meant.
+    """
     place = folder or SCRIPTS
     paths: dict[str, str] = {}
     try:
         for result in report.clauses:
             if result.counterexample is not None and result.counterexample.script:
-                place.mkdir(exist_ok=True)
+                (start / place).mkdir(parents=True, exist_ok=True)
                 path = place / f"{_file_name(report.backend)}-{result.id}.py"
-                write_file(path, result.counterexample.script)
+                write_file(path, result.counterexample.script, start)
                 paths[result.id] = str(path)
     except (OSError, UsageError) as error:
         return Scripts(paths=paths, problem=f"the scripts of counterexamples could not be written: {error}")
@@ -121,9 +137,9 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def write_json(path: Path, data: object) -> None:
+def write_json(path: Path, data: object, start: Path = Path()) -> None:
     """Write JSON data; as ASCII, since what is in it (lone surrogates, say) need not be valid UTF-8."""
-    write_file(path, json.dumps(data, indent=2) + "\n")
+    write_file(path, json.dumps(data, indent=2) + "\n", start)
 
 
 def make_folder(folder: Path) -> None:
@@ -171,10 +187,10 @@ def _try_scripts(folder: Path) -> None:
     if folder.is_dir():
         _try_folder(folder, folder)
         return
-    parent = folder.resolve().parent
-    if not parent.is_dir():
-        raise UsageError(f"can't make the folder {str(folder)!r}: there is no {str(folder.parent)!r}")
-    _try_folder(parent, folder)
+    above = next(parent for parent in folder.resolve().parents if parent.exists())
+    if not above.is_dir():
+        raise UsageError(f"can't make the folder {str(folder)!r}: {above.name!r} is a file")
+    _try_folder(above, folder)
 
 
 def _try_folder(folder: Path, path: Path) -> None:
@@ -187,18 +203,24 @@ def _try_folder(folder: Path, path: Path) -> None:
         raise UsageError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str, start: Path = Path()) -> None:
     """Write a text file so that it is there as a whole or not at all.
+
+    Args:
+        path: the file, as errors call it.
+        text: what goes into it.
+        start: the folder in which a relative path is meant.
 
     Raises:
         UsageError: it can't be written.
     """
+    place = start / path
     data = text.encode("utf-8", "backslashreplace")
     try:
-        if path.exists() and not _is_replaceable(path):  # a pipe, or /dev/stdout: nothing to move there
-            path.write_bytes(data)
+        if place.exists() and not _is_replaceable(place):  # a pipe, or /dev/stdout: nothing to move there
+            place.write_bytes(data)
         else:
-            _replace(path.resolve(), data)
+            _replace(place.resolve(), data)
     except OSError as error:
         raise UsageError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 

@@ -175,11 +175,11 @@ def _publish(request: MatrixRequest, matrix: Matrix, screen: Screen) -> None:
     wanted = request.destinations
     try:
         if wanted.json is not None:
-            write_json(wanted.json, matrix.to_json())
+            write_json(wanted.json, matrix.to_json(), wanted.start)
         if wanted.markdown is not None:
-            write_file(wanted.markdown, matrix_markdown(matrix))
+            write_file(wanted.markdown, matrix_markdown(matrix), wanted.start)
         if wanted.html is not None:
-            write_file(wanted.html, matrix_page(matrix, replay=_replay_in(request)))
+            write_file(wanted.html, matrix_page(matrix, replay=_replay_in(request)), wanted.start)
     finally:
         if not request.quiet:
             screen.show(MatrixBlock(matrix))
