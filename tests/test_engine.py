@@ -39,7 +39,7 @@ from chathistory.conformance._watchdog import OperationHungError, time_limit
 from chathistory.conformance.backends import reference
 from chathistory.conformance.checks import checks_of
 from chathistory.conformance.checks._check import A, numbered
-from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory, UnknownClauseError
+from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory, UnknownClauseError, clause
 
 QUICK = EFFORTS["quick"]
 
@@ -541,3 +541,20 @@ def test_adding_back_what_was_read_may_take_as_long_as_any_call_if_it_does_not_g
     slow = Backend(name="slow", get_session_history=partial(Slow, store=store), claims={"core"})
     configuration = replace(QUICK, examples=1, clause_seconds=1.0)
     assert red(check(slow, clauses=["SNP-6"], configuration=configuration)) == []
+
+
+class InATuple(InMemoryChatMessageHistory):
+    """Hands its messages out in a tuple."""
+
+    @property
+    def messages(self) -> tuple[BaseMessage, ...]:  # type: ignore[override]
+        return tuple(super().messages)
+
+
+def test_messages_that_are_no_list_are_the_first_cause_of_what_a_runnable_can_not_do() -> None:
+    """It asks them for a copy, and whether they are a list; all else a history does with them is right."""
+    opened = partial(InATuple, store=InMemoryChatHistoryStore())
+    backend = Backend(name="tuples", get_session_history=opened, claims={"core"})
+    report = check(backend, clauses=["RUN", "ORD-1"], configuration=QUICK)
+    assert red(report) == ["RUN-1", "RUN-2", "RUN-3"]
+    assert {clause(failed).causes[0].partition(",")[0] for failed in red(report)} == {"messages is not a list"}
