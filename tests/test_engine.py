@@ -26,11 +26,24 @@ from chathistory.conformance import (
     _runner,
     check,
 )
+from chathistory.conformance._examine import seconds_of_waiting_for
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._portable import program_from_json, program_to_json
-from chathistory.conformance._program import Add, Assign, Clear, Edit, NewLoop, Open, Program, Read, Together, program
-from chathistory.conformance._report import EFFORTS, ClauseFinished, Event, RunFinished
+from chathistory.conformance._program import (
+    Add,
+    Assign,
+    Clear,
+    Edit,
+    NewLoop,
+    Open,
+    Program,
+    Read,
+    Together,
+    Wait,
+    program,
+)
+from chathistory.conformance._report import EFFORTS, ClauseFinished, Effort, Event, RunFinished, RunStarted
 from chathistory.conformance._runner import prepared, replay
 from chathistory.conformance._search import _Search
 from chathistory.conformance._shrink import shrink
@@ -558,3 +571,64 @@ def test_messages_that_are_no_list_are_the_first_cause_of_what_a_runnable_can_no
     report = check(backend, clauses=["RUN", "ORD-1"], configuration=QUICK)
     assert red(report) == ["RUN-1", "RUN-2", "RUN-3"]
     assert {clause(failed).causes[0].partition(",")[0] for failed in red(report)} == {"messages is not a list"}
+
+
+def expiring_in_units_of(seconds: float) -> Backend:
+    """A backend with a ttl that nobody can wait for but by the clock on the wall."""
+    store = InMemoryChatHistoryStore()
+    return Backend(
+        name="expiring",
+        get_session_history=store.get_session_history,
+        claims={"core", "async", "threads", "expiry"},
+        with_ttl=lambda session_id, _ttl: store.get_session_history(session_id),
+        ttl_resolution=seconds,
+    )
+
+
+@pytest.mark.parametrize(("effort", "minutes"), [("quick", "9"), ("full", "24")])
+def test_a_run_that_waits_for_minutes_says_so_at_its_start_and_in_its_report(effort: Effort, minutes: str) -> None:
+    """Nobody is left to guess why nothing happens, nor how long."""
+    told: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            told.append(event.patience)
+        elif isinstance(event, RunFinished):
+            told.extend(event.report.notes)
+        else:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(expiring_in_units_of(30.0), clauses=["EXP"], configuration=EFFORTS[effort], listener=listen)
+    assert told[0] == told[1]
+    assert told[0].startswith(f"EXP waits by the clock on the wall, about {minutes} minutes in all: ")
+
+
+def test_a_run_that_waits_for_seconds_says_nothing_of_it() -> None:
+    """A minute is what any run may take."""
+    subject = prepared(expiring_in_units_of(1.0), ["EXP-1"], QUICK)
+    assert 30 < sum(seconds_of_waiting_for(subject, name, QUICK) for name in ("EXP-1", "EXP-2", "EXP-3")) < 90
+    moved = replace(subject, backend=replace(subject.backend, ttl_resolution=60.0, advance=lambda _seconds: None))
+    assert seconds_of_waiting_for(moved, "EXP-1", QUICK) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("resolution", [2.0, 30.0])
+def test_a_quick_run_that_waits_long_sees_every_promise_of_a_ttl_once(resolution: float, seed: int) -> None:
+    """One program of each promise, which outlives its ttl; the same by async calls or at once only if that is quick."""
+    configuration = replace(QUICK, seed=seed)
+    subject = prepared(expiring_in_units_of(resolution), ["EXP-1"], configuration)
+    kept = {}
+    for each in (each for name in ("EXP-1", "EXP-2", "EXP-3") for each in checks_of(name)):
+        waits = [
+            (sum(step.seconds for step in case.steps if isinstance(step, Wait)), case)
+            for case in _Search(subject, each, configuration, Tally())._cases()
+        ]
+        assert not waits or any(
+            wait > max((step.ttl or 0 for step in case.steps if isinstance(step, Open)), default=0)
+            for wait, case in waits
+        )
+        kept[each.name] = len(waits)
+    alone = {name for name, number in kept.items() if number}
+    plain = {name for name in kept if not name.endswith(("(async)", "(threads)", "(tasks)"))}
+    assert alone == (plain if resolution > 15 else kept.keys())

@@ -257,6 +257,15 @@ def test_a_listener_that_has_no_terminal_shows_nothing_meanwhile() -> None:
     assert stream.getvalue() == ""
 
 
+@pytest.mark.parametrize(("quiet", "said"), [(False, "note: EXP waits.\n"), (True, "")])
+def test_what_needs_patience_is_said_at_the_start(quiet: bool, said: str) -> None:
+    """In a line of its own, also where there is no terminal: a log is read while the run lasts."""
+    stream = StringIO()
+    with Screen(stream, quiet=quiet) as screen:
+        screen(RunStarted("mine", "", ("core",), Configuration(), {}, ("EXP-1",), patience="EXP waits."))
+    assert stream.getvalue() == said
+
+
 def test_long_texts_are_cut() -> None:
     """A text of a megabyte is shown by its beginning, with its length."""
     found = replace(FOUND, observed="x" * 1_000_000, lines=("y" * 10_000,) * 1000)

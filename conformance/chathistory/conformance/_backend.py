@@ -143,7 +143,8 @@ class Backend:
         deviations: the clauses it is known to break.
         with_history_size: opens a handle that keeps the last N messages; needed to claim `bounded`.
         with_ttl: opens a handle whose session expires after so many seconds; needed to claim `expiry`.
-        advance: moves the backend's clock on by so many seconds; None waits in real time.
+        advance: moves the backend's clock on by so many seconds; None waits in real time, which takes minutes where
+            ttl_resolution is some seconds.
         ttl_resolution: the shortest ttl that the backend keeps exactly, in seconds. A session lives for its ttl,
             and may live for one such unit more.
         limits: how large a message and how long a session id the store takes, and how it refuses what is more.

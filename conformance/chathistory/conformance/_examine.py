@@ -30,6 +30,7 @@ from chathistory.conformance._search import (
     depends_on_chance,
     glance_with,
     search_with,
+    seconds_of_waiting,
 )
 from chathistory.conformance._subject import Subject
 from chathistory.conformance._tally import Tally
@@ -91,6 +92,12 @@ def glance(subject: Subject, clause_id: str, configuration: Configuration, which
     if counterexample is None and tally.gave_up and rule.id != CLAUSE_OF_THE_DEAD:
         return glance(subject, CLAUSE_OF_THE_DEAD, configuration, which)
     return _result(subject, rule, counterexample, tally, time.monotonic() - began) if counterexample else None
+
+
+def seconds_of_waiting_for(subject: Subject, clause_id: str, configuration: Configuration) -> float:
+    """How long the check of a clause will wait for a ttl to pass by the clock on the wall."""
+    checks, _ = _applicable(subject, clause(clause_id))
+    return sum(seconds_of_waiting(subject, check, configuration) for check in checks)
 
 
 def examine_again(

@@ -197,7 +197,7 @@ def _fields(instance: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The backend opened and answered; these clauses will be checked."""
+    """The backend opened and answered; these clauses will be checked, which may need the user's patience."""
 
     backend: str
     target: str
@@ -205,6 +205,7 @@ class RunStarted:
     configuration: Configuration
     versions: Mapping[str, str]
     clauses: tuple[str, ...]
+    patience: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from chathistory.conformance._backend import Backend, SessionFactory
 from chathistory.conformance._deviations import in_force
 from chathistory.conformance._division import Division
 from chathistory.conformance._errors import BackendError, UsageError
-from chathistory.conformance._examine import examine, examine_again, glance
+from chathistory.conformance._examine import examine, examine_again, glance, seconds_of_waiting_for
 from chathistory.conformance._experiment import is_hanging
 from chathistory.conformance._first_use import FirstUse, use_first
 from chathistory.conformance._garbage import old_objects_left_alone
@@ -43,6 +43,9 @@ from chathistory.reference import CLAUSES, PROFILES, Clause, clause, select
 
 _SECONDS_OF_GLANCES = 15.0
 """After which a run no longer glances at clauses again: over a slow store a close look is not much longer."""
+
+_SECONDS_WORTH_A_WORD = 90.0
+"""Of waiting, from which on the user is told at the start how long it will take."""
 
 _AT_A_GLANCE = "seen at a glance over all clauses, before any was looked at closely"
 
@@ -168,13 +171,18 @@ class _Run:
     results: list[ClauseResult] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    patience: str = ""
     stopped: str = ""
     dead: ClauseResult | None = None
 
     def run(self) -> Report:
-        backend = self.subject.backend
-        ids = tuple(rule.id for rule in self.chosen)
-        self.listener(RunStarted(backend.name, self.target, self._claims(), self.configuration, self._versions(), ids))
+        name, ids = self.subject.backend.name, tuple(rule.id for rule in self.chosen)
+        self.patience = self._patience()
+        self.listener(
+            RunStarted(
+                name, self.target, self._claims(), self.configuration, self._versions(), ids, patience=self.patience
+            )
+        )
         try:
             if not self._glanced():
                 told = {result.id for result in self.results}
@@ -295,7 +303,19 @@ class _Run:
     def _claims(self) -> tuple[Any, ...]:
         return tuple(profile for profile in PROFILES if profile in set(self.subject.backend.claims))
 
+    def _patience(self) -> str:
+        """What the user should know who waits for the end of the run."""
+        seconds = sum(seconds_of_waiting_for(self.subject, rule.id, self.configuration) for rule in self.chosen)
+        if seconds < _SECONDS_WORTH_A_WORD:
+            return ""
+        return (
+            f"EXP waits by the clock on the wall, about {seconds / 60:.0f} minutes in all: "
+            "give the Backend `advance`, or a smaller ttl_resolution if it keeps one, to be quicker."
+        )
+
     def _notes(self) -> Iterable[str]:
+        if self.patience:
+            yield self.patience
         if "sync" not in self.subject.modes:
             yield "Its sync calls are not implemented; everything was checked through the async calls."
         if "processes" in set(self.subject.backend.claims) and (why := needs_processes(self.subject.backend)):

@@ -44,6 +44,9 @@ _HURRY_OF_SLOW_STORES = 20.0
 
 _SECONDS_OF_WAITING: Mapping[Effort, float] = {"quick": 8.0, "full": 120.0, "thorough": math.inf}
 """How long the cases of a check may wait in all, where time passes by the clock on the wall alone."""
+_SECONDS_OF_ONE_CASE = 15.0
+"""How long a case may wait in a quick run where another check of the clause does the same more plainly."""
+_IT_WAITS = "it waits by the clock on the wall: of the programs that every run holds"
 
 Glance: TypeAlias = Literal["first", "second", "long"]
 """At a few short programs of each check, at the others, or at those with long histories."""
@@ -118,6 +121,13 @@ def _measured(
     shown, outcome = probe(subject.backend, configuration.timeout)
     tally.count(shown, outcome)
     return Violation(check, shown, outcome.divergence) if outcome.divergence else None
+
+
+def seconds_of_waiting(subject: Subject, check: Check, configuration: Configuration) -> float:
+    """How long a check's programs wait in all for a ttl to pass; nothing where the suite moves the backend's clock."""
+    if subject.backend.advance is not None or not check.in_resolution:
+        return 0.0
+    return _Search(subject, check, configuration, Tally()).seconds_of_waiting()
 
 
 def depends_on_chance(recorded: Program) -> bool:
@@ -278,20 +288,39 @@ class _Search(Experiment):
             self.tally.chosen = "each call is costly: of the programs that every run holds, a sample was run"
         return chosen
 
+    def seconds_of_waiting(self) -> float:
+        """How long its cases wait in all."""
+        return sum(_seconds_of_waiting(self.prepared(case)) for case in self._cases())
+
     def _in_good_time(self, cases: list[Program]) -> list[Program]:
-        """The cases; as many of them, as the seed chooses, as wait no longer in all than the effort allows."""
+        """The cases; as many of them, as the seed chooses, as wait no longer in all than the effort allows.
+
+        One of them at least, however long it waits, and one that sees a ttl pass; but in a quick run none where another
+        check of the clause does the same more plainly and each case waits long.
+        """
         waits = [_seconds_of_waiting(self.prepared(case)) for case in cases]
         left = _SECONDS_OF_WAITING[self.configuration.effort]
         if sum(waits) <= left:
             return cases
+        self.tally.chosen = f"{_IT_WAITS}, a sample was run"
         chance = random.Random(f"{self.configuration.seed} {self.check.name}")  # noqa: S311 -- no secret
-        chosen: set[int] = set()
-        for place in chance.sample(range(len(cases)), len(cases)):
-            if not chosen or waits[place] <= left:
+        places = chance.sample(range(len(cases)), len(cases))
+        telling = [place for place in places if _outlives_its_ttl(cases[place])] or places
+        first = next((place for place in telling if waits[place] <= left), min(telling, key=waits.__getitem__))
+        if self._is_spared(cases[first], waits[first]):
+            self.tally.chosen = f"{_IT_WAITS}, only the plainest were run"
+            return []
+        chosen = {first}
+        for place in places:
+            if place != first and sum(waits[each] for each in chosen) + waits[place] <= left:
                 chosen.add(place)
-                left -= waits[place]
-        self.tally.chosen = "it waits by the clock on the wall: of the programs that every run holds, a sample was run"
         return [case for place, case in enumerate(cases) if place in chosen]
+
+    def _is_spared(self, case: Program, wait: float) -> bool:
+        """Whether a case waits too long for a quick run, which makes the same calls plainly: by sync calls, in turn."""
+        if self.configuration.effort != "quick" or wait <= _SECONDS_OF_ONE_CASE:
+            return False
+        return self.check.modes == {"async"} or any(isinstance(step, Together) for step in case.steps)
 
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
@@ -367,6 +396,12 @@ class _Search(Experiment):
 
 def _seconds_of_waiting(program: Program) -> float:
     return sum(step.seconds for step in program.steps if isinstance(step, Wait))
+
+
+def _outlives_its_ttl(program: Program) -> bool:
+    """Whether it waits, in all, for longer than any session that it opens is to live."""
+    longest = max((step.ttl or 0.0 for step in program.steps if isinstance(step, Open)), default=0.0)
+    return _seconds_of_waiting(program) > longest
 
 
 def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Random) -> Sequence[Program]:

@@ -118,6 +118,8 @@ class Screen:
         self._print(verdict_line(report), soft_wrap=not self._console.is_terminal)
 
     def _start(self, event: RunStarted) -> None:
+        if event.patience and not self._quiet:
+            self.say(f"note: {event.patience}")
         if self._quiet or not self._console.file.isatty():
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
