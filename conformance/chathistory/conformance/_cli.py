@@ -104,7 +104,7 @@ def _time(value: str | float, unit: str, seconds: int) -> float:
 _FILE = click.Path(path_type=Path)
 
 _EFFORT_OPTIONS = (
-    click.option("--quick", is_flag=True, help="Look less hard: seconds."),
+    click.option("--quick", is_flag=True, help="Look less hard: seconds; minutes if a call takes 10 ms or more."),
     click.option("--thorough", is_flag=True, help="Look harder: for a nightly run."),
     click.option("--examples", type=click.IntRange(min=1), metavar="N", help="Programs drawn for each clause."),
     click.option(
