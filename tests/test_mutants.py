@@ -58,9 +58,10 @@ def test_a_page_that_cuts_long_reads_is_no_part_of_a_batch_that_others_see() -> 
     assert broken(check(mutant.make(), clauses=["ATM-3", "ASY-1"], configuration=SEARCH)) == ["ASY-1"]
 
 
-def test_what_blocks_the_loop_is_seen_at_a_glance() -> None:
+@pytest.mark.parametrize("name", ["blocks_for_batches", "blocks_for_long_reads"])
+def test_what_blocks_the_loop_is_seen_at_a_glance(name: str) -> None:
     """The shorter measurement of a glance suspects it, and the whole one confirms it."""
-    mutant = next(mutant for mutant in MUTANTS if mutant.name == "blocks_for_batches")
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     report = check(mutant.make(), clauses=["ORD-1", "ASY-3"], configuration=replace(SEARCH, exitfirst=True))
     assert [result.id for result in report.clauses] == ["ASY-3"]
     assert "seen at a glance" in report.clauses[0].notes[-1]

@@ -290,6 +290,42 @@ class BlocksForBatches(JsonHistory):
             await self._arun(self._add(items))
 
 
+@mutant("ASY-3", hardness="timing")
+class BlocksForLargeBatches(JsonHistory):
+    """What fits into one request is sent by the async client; a bulk load goes through the blocking one."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if len(items) > 100:
+            self._run(self._add(items))
+        else:
+            await self._arun(self._add(items))
+
+
+@mutant("ASY-3", hardness="timing", operations=2)
+class BlocksForLongReads(JsonHistory):
+    """The next page is asked for after a pause, so as not to be throttled, and the pause is a time.sleep."""
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        messages = await super().aget_messages()
+        if len(messages) > 20:
+            time.sleep(0.05)  # noqa: ASYNC251 -- the defect
+        return messages
+
+
+@mutant("ASY-3", hardness="timing", operations=2)
+class BlocksToCompact(JsonHistory):
+    """An add to a session that has grown long rewrites it, and waits for that in the loop."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        await super().aadd_messages(messages)
+        if len(self.store.lists.get(self._key(), ())) > 200:
+            time.sleep(0.05)  # noqa: ASYNC251 -- the defect
+
+
 # ASY-4
 
 

@@ -3,6 +3,8 @@
 Measured is not how long the loop stood still, which a busy machine decides, but how long it stood still
 *without computing*: wall-clock time between two turns of the loop less the CPU time that its thread used. A
 call is only blamed when every one of several repetitions shows it.
+
+Calls are measured with one message and with many: what pages, gathers or compacts may do so by another way.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -28,6 +31,13 @@ _NOTICEABLE = 0.015
 SLOWED_BY = 0.12
 """Seconds by which the store is slowed, where it can be, to see what the calls do meanwhile."""
 
+_SIZES, _SIZES_AT_A_GLANCE = (2, 40, 300, 1), (2, 40)
+_LARGEST = (300,)
+_SECONDS_OF_A_LARGE_CALL = 1.0
+"""After a call that took longer, as it may, none with more messages is waited for."""
+_SINGLES_OF_A_BATCH = 2
+"""A batch of three that takes as long as so many adds is sent one by one: a slowed store is spared large ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stall:
@@ -39,6 +49,8 @@ class Stall:
         waited: the longest time for which the loop stood still while its thread was waiting.
         share: how much of the call this must be, for the call to be blamed.
         raised: whether it raised, which is for other clauses to judge.
+        held: how many messages the session held before, if it matters.
+        added: how many the call added, if it matters.
     """
 
     call: str
@@ -46,6 +58,8 @@ class Stall:
     waited: float
     share: float = 0.6
     raised: bool = False
+    held: int = 0
+    added: int = 0
 
     @property
     def is_blocking(self) -> bool:
@@ -53,13 +67,13 @@ class Stall:
         return self.waited >= _NOTICEABLE and self.waited >= self.share * self.took
 
 
-def measure(backend: Backend, *, timeout: float, slowed_by: float = SLOWED_BY) -> list[Stall]:
-    """How the async calls treat the event loop: as they are, the first of a handle, and on a slowed store.
+def measure(backend: Backend, *, timeout: float, at_a_glance: bool = False) -> list[Stall]:
+    """How the async calls treat the event loop: as they are, the first of a handle, with many messages, and slowed.
 
     Args:
         backend: the backend.
         timeout: the seconds that a call may take.
-        slowed_by: the seconds that every call of a slowed store takes longer.
+        at_a_glance: slow the store by half as much, and leave the largest amounts out.
 
     Raises:
         OperationHungError: if a call does not return.
@@ -70,7 +84,10 @@ def measure(backend: Backend, *, timeout: float, slowed_by: float = SLOWED_BY) -
         with time_limit(timeout * 8):
             probe.warm()
             first = probe.first_call(probe.unused(_REPETITIONS))
-            return [first, *probe.calls(probe.warm(), _REPETITIONS), *_slowed_down(backend, loop, slowed_by)]
+            calls = probe.calls(probe.warm(), _REPETITIONS)
+            sizes = _SIZES_AT_A_GLANCE if at_a_glance else _SIZES
+            amounts = probe.amounts((probe.warm() for _ in range(_REPETITIONS)), sizes)
+            return [first, *calls, *amounts, *_slowed_down(backend, loop, at_a_glance)]
     except OperationHungError:
         loop.abandon()
         raise
@@ -78,19 +95,25 @@ def measure(backend: Backend, *, timeout: float, slowed_by: float = SLOWED_BY) -
         loop.renew()
 
 
-def _slowed_down(backend: Backend, loop: EventLoop, slowed_by: float) -> list[Stall]:
+def _slowed_down(backend: Backend, loop: EventLoop, at_a_glance: bool) -> list[Stall]:
     """How the calls treat the event loop while the store is slow, if it can be made slow."""
+    slowed_by = SLOWED_BY / 2 if at_a_glance else SLOWED_BY
     with _slowable(backend) as slower:
         if slower.slow is None:
             return []
         # What is beside a call comes while the slowed one is under way.
         probe = _Probe(slower, loop, pause=slowed_by / 4)
         ours, theirs = probe.warm(), probe.warm()  # before it is slow: to warm up is no part of the measurement
-        fresh = probe.unused(2)
+        fresh, to_fill = probe.unused(2), [probe.warm(), probe.warm()]
         with slower.slow(slowed_by):
+            single, *others = probe.calls(ours, 2)
+            batch = probe.batch(ours, 2)
+            is_for_many = not at_a_glance and batch.took < _SINGLES_OF_A_BATCH * single.took
             stalls = [
-                *probe.calls(ours, 2),
-                probe.batch(ours, 2),
+                single,
+                *others,
+                batch,
+                *(probe.amounts(to_fill, _LARGEST) if is_for_many else ()),
                 probe.first_call(fresh),
                 probe.read_beside_an_add(ours),
                 probe.cancelled_add(ours),
@@ -146,6 +169,20 @@ class _Probe:
         name = "aadd_messages([HumanMessage('m1')] * 3)"
         return _least(self.loop.run(_stall(name, lambda: _add(history, 3))) for _ in range(repetitions))
 
+    def amounts(self, handles: Iterable[History], sizes: Sequence[int]) -> list[Stall]:
+        """Adds of so many messages, each with a read of all that are there, and a clear at the end.
+
+        Each of the handles, which have been used, does all of it on its session, until every call is cleared.
+        """
+        least: list[Stall] = []
+        for history in handles:
+            tour = self.loop.run(_with_amounts(history, sizes))
+            # One that was ended early tells nothing of the calls that it left out.
+            least = [min(pair, key=_waited) for pair in zip(least, tour, strict=False)] if least else tour
+            if all(stall.waited < _NOTICEABLE for stall in least):
+                break
+        return least
+
     def read_beside_an_add(self, history: History) -> Stall:
         """An async read while an async add is under way, which may hold a lock all the while."""
         # The read may wait for the add, which has begun, and then makes its own way.
@@ -193,6 +230,21 @@ async def _add(history: History, count: int = 1) -> None:
     await history.aadd_messages([HumanMessage(content="m1") for _ in range(count)])
 
 
+async def _with_amounts(history: History, sizes: Sequence[int]) -> list[Stall]:
+    """The calls of `_Probe.amounts` on one session; no more of them after one that took long."""
+    stalls, held = list[Stall](), 1
+    async with _watching() as watch:
+        for size in sizes:
+            add = await watch.stall(f"aadd_messages([HumanMessage('m1')] * {size})", partial(_add, history, size))
+            read = await watch.stall(f"aget_messages() of {held + size} messages", history.aget_messages)
+            stalls += [replace(add, held=held, added=size), replace(read, held=held + size)]
+            held += size
+            if max(add.took, read.took) > _SECONDS_OF_A_LARGE_CALL:
+                break
+        clear = await watch.stall(f"aclear() of {held} messages", history.aclear)
+    return [*stalls, replace(clear, held=held)] if len(stalls) == 2 * len(sizes) else stalls
+
+
 async def _read_beside_an_add(history: History, pause: float) -> Stall:
     adding = asyncio.ensure_future(_add(history))
     try:
@@ -228,36 +280,58 @@ def _least(stalls: Iterable[Stall]) -> Stall:
         made.append(stall)
         if stall.waited < _NOTICEABLE:
             break
-    return min(made, key=lambda stall: stall.waited)
+    return min(made, key=_waited)
+
+
+def _waited(stall: Stall) -> float:
+    return stall.waited
 
 
 async def _stall(name: str, call: Callable[[], Awaitable[Any]]) -> Stall:
-    """Turn the loop all the while the call runs, and keep the longest wait between two turns."""
-    longest = 0.0
-    last = time.monotonic(), time.thread_time()
+    """One call, and nothing else, while the loop is watched."""
+    async with _watching() as watch:
+        return await watch.stall(name, call)
 
-    def turn() -> None:
-        nonlocal longest, last
-        now = time.monotonic(), time.thread_time()
-        longest = max(longest, (now[0] - last[0]) - (now[1] - last[1]))
-        last = now
 
-    async def turning() -> None:
-        while True:
-            await asyncio.sleep(0.001)
-            turn()
-
-    turner = asyncio.ensure_future(turning())
+@contextlib.asynccontextmanager
+async def _watching() -> AsyncIterator[_Watch]:
+    """Turn the loop all the while."""
+    watch = _Watch()
+    turner = asyncio.ensure_future(watch.turning())
     await asyncio.sleep(0.003)
-    longest, began, raised = 0.0, time.monotonic(), False
-    last = began, time.thread_time()
     try:
-        await call()
-    except Exception:  # noqa: BLE001 -- what a backend raises is an observation
-        raised = True
+        yield watch
     finally:
-        took = time.monotonic() - began
-        turn()
         with contextlib.suppress(RuntimeError):  # of a call that hung, whose loop has been closed
             turner.cancel()
-    return Stall(name, took, longest, raised=raised)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Notes the turns of a loop, and keeps the longest wait between two of them while a call runs."""
+
+    longest: float = 0.0
+    last: tuple[float, float] = field(default_factory=lambda: (time.monotonic(), time.thread_time()))
+
+    async def turning(self) -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            self._turn()
+
+    def _turn(self) -> None:
+        now = time.monotonic(), time.thread_time()
+        self.longest = max(self.longest, (now[0] - self.last[0]) - (now[1] - self.last[1]))
+        self.last = now
+
+    async def stall(self, name: str, call: Callable[[], Awaitable[Any]]) -> Stall:
+        """How a call treated the loop."""
+        self._turn()
+        self.longest, began, raised = 0.0, self.last[0], False
+        try:
+            await call()
+        except Exception:  # noqa: BLE001 -- what a backend raises is an observation
+            raised = True
+        finally:
+            took = time.monotonic() - began
+            self._turn()
+        return Stall(name, took, self.longest, raised=raised)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._corpus import build, optional_fields
-from chathistory.conformance._event_loop_probe import SLOWED_BY, Stall, measure
+from chathistory.conformance._event_loop_probe import Stall, measure
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._outcome import Divergence, Outcome
@@ -123,13 +124,13 @@ def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome
 
     Calls that raise are no measurement, nor is one that does not return: that is for other clauses to judge.
     """
-    shown = program(opened(A), Add(1, numbered(1), mode="async"), Read(1, "async"), Clear(1, "async"))
     try:
         stalls = measure(backend, timeout=timeout)
     except OperationHungError:
-        return shown, Outcome(None, 0, 1, remarks=frozenset({"a call did not return while it was measured"}))
+        return _EACH_CALL, Outcome(None, 0, 1, remarks=frozenset({"a call did not return while it was measured"}))
     blocking = next((stall for stall in stalls if stall.is_blocking), None)
-    divergence = None if blocking is None else _blocking(_STEP_OF[blocking.call.partition("(")[0]], blocking)
+    shown, index = _shown(blocking) if blocking else (_EACH_CALL, 0)
+    divergence = _blocking(index, blocking) if blocking else None
     returned = sum(not stall.raised for stall in stalls)
     return shown, Outcome(divergence, returned, 3 * len(stalls))
 
@@ -137,12 +138,26 @@ def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome
 def seems_to_block(backend: Backend, timeout: float) -> bool:
     """Whether a measurement of half the length blames a call, so that `probe_event_loop` is worth its time."""
     try:
-        return any(stall.is_blocking for stall in measure(backend, timeout=timeout, slowed_by=SLOWED_BY / 2))
+        return any(stall.is_blocking for stall in measure(backend, timeout=timeout, at_a_glance=True))
     except OperationHungError:
         return False
 
 
+_EACH_CALL = program(opened(A), Add(1, numbered(1), mode="async"), Read(1, "async"), Clear(1, "async"))
 _STEP_OF = {"aadd_messages": 1, "aget_messages": 2, "aclear": 3}
+
+
+def _shown(stall: Stall) -> tuple[Program, int]:
+    """A program that makes the call, and the index of the call in it."""
+    step = _EACH_CALL.steps[_STEP_OF[stall.call.partition("(")[0]]]
+    if not stall.held:
+        return _EACH_CALL, _EACH_CALL.steps.index(step)
+    # A message that was there before a batch was that of the warm-up.
+    held = [Add(1, numbered(stall.held), mode="async")] if stall.held > 1 else []
+    if isinstance(step, Add):
+        step = replace(step, messages=numbered(stall.added, first=stall.held + 1 if held else 1))
+    shown = program(opened(A), held, step)
+    return shown, len(shown.steps) - 1
 
 
 def _blocking(index: int, stall: Stall) -> Divergence:
