@@ -344,6 +344,18 @@ class Blocks(_OverStore):
         return self.messages
 
 
+class BlocksForMany(_OverStore):
+    """Holds up the event loop to add more than one message, and to clear them."""
+
+    async def aadd_messages(self, messages: Any) -> None:
+        time.sleep(0.02 * (len(messages) > 1))  # noqa: ASYNC251 -- the defect
+        self.add_messages(messages)
+
+    async def aclear(self) -> None:
+        time.sleep(0.02 * (len(self.messages) > 1))  # noqa: ASYNC251 -- the defect
+        self.clear()
+
+
 class OneLoop(_OverStore):
     """Works in the event loop in which it was first used, and in no other."""
 

@@ -394,6 +394,13 @@ _CASES = [
         "Keeps",
     ),
     _Case("free loop", (Add(1, _PLAIN), Read(1, "async")), Expectation(kind="free-loop"), "Blocks"),
+    _Case("free loop, of a batch", (Add(1, _PLAIN, mode="async"),), Expectation(kind="free-loop"), "BlocksForMany"),
+    _Case(
+        "free loop, of a clear of what was added",
+        (Add(1, _PLAIN, mode="async"), Clear(1, "async")),
+        Expectation(kind="free-loop"),
+        "BlocksForMany",
+    ),
     _Case(
         "answers",
         (Add(1, _PLAIN), Turn("{run}-a", "messages to message", "invoke", "hi")),
