@@ -1,8 +1,9 @@
 """Finds async calls that hold up the event loop while they wait (ASY-3).
 
 Measured is not how long the loop stood still, which a busy machine decides, but how long it stood still
-*without computing*: wall-clock time between two turns of the loop less the CPU time that its thread used. A
-call is only blamed when every one of several repetitions shows it.
+*without computing*: wall-clock time between two turns of the loop less the CPU time that its thread used, and less
+the time for which it could have gone on and had no processor, where the system tells it. A call is only blamed when
+every one of several repetitions shows it.
 
 Calls are measured with one message and with many: what pages, gathers or compacts may do so by another way.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -296,22 +298,47 @@ async def _stall(name: str, call: Callable[[], Awaitable[Any]]) -> Stall:
 @contextlib.asynccontextmanager
 async def _watching() -> AsyncIterator[_Watch]:
     """Turn the loop all the while."""
-    watch = _Watch()
-    turner = asyncio.ensure_future(watch.turning())
-    await asyncio.sleep(0.003)
+    with _busy_clock() as busy:
+        watch = _Watch(busy)
+        turner = asyncio.ensure_future(watch.turning())
+        await asyncio.sleep(0.003)
+        try:
+            yield watch
+        finally:
+            with contextlib.suppress(RuntimeError):  # of a call that hung, whose loop has been closed
+                turner.cancel()
+
+
+@contextlib.contextmanager
+def _busy_clock() -> Iterator[Callable[[], float]]:
+    """A clock of the seconds for which this thread has computed, or would have if there had been a processor.
+
+    Linux counts the latter in the second field of a thread's schedstat, in nanoseconds (Documentation/scheduler).
+    """
     try:
-        yield watch
+        schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    except OSError:
+        yield time.thread_time
+        return
+    try:
+        yield lambda: time.thread_time() + int(os.pread(schedule, 80, 0).split()[1]) / 1e9
     finally:
-        with contextlib.suppress(RuntimeError):  # of a call that hung, whose loop has been closed
-            turner.cancel()
+        os.close(schedule)
 
 
 @dataclass(slots=True)
 class _Watch:
-    """Notes the turns of a loop, and keeps the longest wait between two of them while a call runs."""
+    """Notes the turns of a loop, and keeps the longest wait between two of them while a call runs.
 
+    Attributes:
+        busy: a clock that goes while the thread computes.
+        longest: the longest wait, in seconds.
+        last: when the loop turned last, by the clock on the wall and by that of `busy`.
+    """
+
+    busy: Callable[[], float]
     longest: float = 0.0
-    last: tuple[float, float] = field(default_factory=lambda: (time.monotonic(), time.thread_time()))
+    last: tuple[float, float] = (0.0, 0.0)
 
     async def turning(self) -> None:
         while True:
@@ -319,7 +346,7 @@ class _Watch:
             self._turn()
 
     def _turn(self) -> None:
-        now = time.monotonic(), time.thread_time()
+        now = time.monotonic(), self.busy()
         self.longest = max(self.longest, (now[0] - self.last[0]) - (now[1] - self.last[1]))
         self.last = now
 
