@@ -1,4 +1,4 @@
-"""Whether the event loop is blocked is told from whether it computes, also on a machine that is busy with other work."""
+"""Whether the event loop is blocked is told from what computes, also on a machine that is busy with other work."""
 
 from __future__ import annotations
 
