@@ -15,6 +15,7 @@ import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from chathistory.adapters.sqlite import SQLiteChatMessageHistory
+from chathistory.adapters.sqlite._files import OPEN_FILES
 from chathistory.reference import StoreError
 
 BATCH = ["x", "y", "z"]
@@ -343,3 +344,30 @@ def test_closing_while_calls_are_under_way_settles_them(path: str, workers: Call
         asyncio.run(closed_after(step * 0.0005, f"s{step}"))
     assert time.monotonic() - began < 25  # the busy timeout is 30
     assert workers() == 0
+
+
+def test_a_file_that_another_thread_closes_during_a_call_is_opened_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was the last handle may close the file after another one was opened, and just before that one uses it."""
+    history = SQLiteChatMessageHistory("s", path)
+    database, _lease = OPEN_FILES.lease(path)
+    current_file = database._current_file
+    to_be_closed = [threading.Thread(target=database.close)]
+
+    def look() -> tuple[int, int] | None:
+        found = current_file()
+        if to_be_closed:
+            closing = to_be_closed.pop()
+            closing.start()
+            closing.join()
+        return found
+
+    async def main() -> None:
+        await history.aadd_messages(humans("a"))
+        monkeypatch.setattr(database._loops, "_current_file", look)
+        await history.aadd_messages(humans("b"))
+
+    asyncio.run(main())
+    assert not to_be_closed
+    assert texts(history.messages) == ["a", "b"]

@@ -86,12 +86,15 @@ class LoopWorkers:
             sqlite3.Error: if it can't be opened.
         """
         state = await self.state()
-        if state.worker is not None and state.file == self._current_file():
-            return state.worker
+        if worker := self._usable(state):
+            return worker
         async with state.opening:
-            if state.worker is not None and state.file == self._current_file():
-                return state.worker
-            return await self._new_worker(state)
+            return self._usable(state) or await self._new_worker(state)
+
+    def _usable(self, state: LoopState) -> Worker | None:
+        # Looked at once: another thread may stop it at any time, which whoever uses it learns by StoppedError.
+        worker = state.worker
+        return worker if worker is not None and state.file == self._current_file() else None
 
     async def _new_worker(self, state: LoopState) -> Worker:
         loop = asyncio.get_running_loop()
@@ -124,6 +127,7 @@ class LoopWorkers:
 
 
 def _stop(state: LoopState | None) -> None:
-    if state is not None and state.worker is not None:
-        worker, state.worker = state.worker, None
+    worker = state.worker if state is not None else None
+    if state is not None and worker is not None:
+        state.worker = None
         worker.stop()
