@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -167,6 +167,50 @@ def test_a_connection_that_stays_lost_is_raised_as_such(meddler: tuple[Table, Me
     with pytest.raises(StoreError) as raised:
         table.open().add_messages(humans("a"))
     assert "not known" not in str(raised.value)
+
+
+OPERATIONS: dict[str, Callable[[DynamoDBChatMessageHistory], object]] = {
+    "add": lambda history: history.add_messages(humans("b")),
+    "assignment": lambda history: setattr(history, "messages", humans("b")),
+    "assignment of nothing": lambda history: setattr(history, "messages", []),
+    "clear": lambda history: history.clear(),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("then", [ConnectTimeoutError(endpoint_url=URL), error("AccessDeniedException")], ids=str)
+def test_what_was_done_is_never_denied_when_its_answer_was_lost(
+    meddler: tuple[Table, Meddler], hasty: None, name: str, then: Exception
+) -> None:
+    """Whatever keeps the further tries from finding out, the error says that nobody knows."""
+    table, client = meddler
+    history = table.open()
+    history.add_messages(humans("a"))
+
+    def lose(method: str, _arguments: dict[str, Any], _answer: Any) -> None:
+        if method in ("update_item", "delete_item"):
+            failing(client, then, times=1_000)
+            raise ConnectionClosedError(endpoint_url=URL)
+
+    client.after = lose
+    with pytest.raises(StoreError, match="not known"):
+        OPERATIONS[name](history)
+    client.before = lambda _method, _arguments: None
+    assert texts(history) == {"add": ["a", "b"], "assignment": ["b"]}.get(name, [])
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_was_never_sent_is_a_plain_failure(meddler: tuple[Table, Meddler], hasty: None, name: str) -> None:
+    """Then nobody needs to read before trying again."""
+    table, client = meddler
+    history = table.open()
+    history.add_messages(humans("a"))
+    failing(client, ConnectTimeoutError(endpoint_url=URL), times=1_000)
+    with pytest.raises(StoreError) as raised:
+        OPERATIONS[name](history)
+    assert "not known" not in str(raised.value)
+    client.before = lambda _method, _arguments: None
+    assert texts(history) == ["a"]
 
 
 @pytest.mark.parametrize("is_known", [True, False])

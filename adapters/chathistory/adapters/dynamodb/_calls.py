@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from chathistory.adapters.dynamodb._failures import ERRORS, Patience
+from chathistory.adapters.dynamodb._failures import ERRORS, OWN_ERRORS, Patience, UnknownOutcomeError
 from chathistory.adapters.dynamodb._place import Attribute, Item, Place
 
 T = TypeVar("T")
@@ -46,9 +46,17 @@ Steps: TypeAlias = Generator[Request | Pause, Any, T]
 
 
 def call(
-    patience: Patience, method: str, *, repeatable: bool = True, may_be_left: bool = True, **arguments: Any
+    patience: Patience,
+    method: str,
+    *,
+    repeatable: bool = True,
+    decides: bool = False,
+    may_be_left: bool = True,
+    **arguments: Any,
 ) -> Steps[Answer]:
     """Make a call, and make it again after what passes: throttling, and lost connections where it is `repeatable`.
+
+    Where it `decides` an operation, the patience remembers that it got no answer: see `never_denied`.
 
     Raises:
         RefusedError: if its condition does not hold.
@@ -61,8 +69,22 @@ def call(
             answer: Answer = yield request
             return answer
         except ERRORS as error:
-            pause = patience.pause_after(error, repeatable=repeatable)
+            pause = patience.pause_after(error, repeatable=repeatable, decides=decides)
         yield Pause(pause)
+
+
+def never_denied(patience: Patience, steps: Steps[T]) -> Steps[T]:
+    """Carry out the steps of an operation; whatever fails after its write was lost leaves open whether it is done.
+
+    Raises:
+        UnknownOutcomeError: if that is so.
+    """
+    try:
+        return (yield from steps)
+    except (*ERRORS, *OWN_ERRORS, ValueError) as error:
+        if not patience.may_be_done or isinstance(error, UnknownOutcomeError):
+            raise
+        raise UnknownOutcomeError from error
 
 
 def read_item(place: Place, patience: Patience) -> Steps[Item | None]:

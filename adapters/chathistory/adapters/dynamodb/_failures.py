@@ -163,14 +163,25 @@ def _was_never_connected(error: BaseException) -> bool:
 
 
 class Patience:
-    """How often, and for how long, one operation may try again."""
+    """How often, and for how long, one operation may try again.
+
+    Attributes:
+        may_be_done: whether a write that decides the operation was sent and got no answer, so that a later failure
+            doesn't tell that it was not carried out.
+    """
 
     def __init__(self, seconds: float = _SECONDS) -> None:
+        self.may_be_done = False
         self._deadline = time.monotonic() + seconds
         self._tries: Counter[Kind] = Counter()
 
-    def pause_after(self, error: BaseException, *, repeatable: bool = True) -> float:
+    def pause_after(self, error: BaseException, *, repeatable: bool = True, decides: bool = False) -> float:
         """How long to wait before the call is made again.
+
+        Args:
+            error: what the call has raised.
+            repeatable: whether it may be made again though it may have been carried out.
+            decides: whether the operation is done when the call is.
 
         Raises:
             RefusedError: if its condition does not hold.
@@ -181,6 +192,7 @@ class Patience:
         if kind == "refused":
             item = error.response.get("Item") if isinstance(error, ClientError) else None
             raise RefusedError(item) from error
+        self.may_be_done |= kind == "lost" and decides
         if kind == "lost" and not repeatable:
             raise UnknownOutcomeError from error
         most, first = _TRIES.get(kind, (1, 0.0))

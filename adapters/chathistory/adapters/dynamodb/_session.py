@@ -15,7 +15,7 @@ from typing import Any
 
 from chathistory.adapters.dynamodb._attempts import Attempt, attempt, begun_anew, chunks_named_by, emptied
 from chathistory.adapters.dynamodb._batch import Batch, Settings
-from chathistory.adapters.dynamodb._calls import Answer, Change, Pause, Steps, call, deletion, read_item
+from chathistory.adapters.dynamodb._calls import Answer, Change, Pause, Steps, call, deletion, never_denied, read_item
 from chathistory.adapters.dynamodb._chunks import delete_chunks, get_batches, get_segments
 from chathistory.adapters.dynamodb._failures import (
     ERRORS,
@@ -89,13 +89,13 @@ def replace(settings: Settings, knowledge: Knowledge, texts: Sequence[str]) -> S
     """Start a session anew with a batch, as one operation."""
     if settings.keep is not None:
         texts = texts[-settings.keep :]
-    if not texts:
-        yield from _empty(settings)
-        return
     patience, batch = Patience(), Batch(settings, texts, None)
+    if not texts:
+        yield from never_denied(patience, _empty(settings, patience))
+        return
     try:
         yield from batch.write(patience)
-        knowledge.epoch = yield from _replace(settings, patience, batch)
+        knowledge.epoch = yield from never_denied(patience, _replace(settings, patience, batch))
     except (Exception, asyncio.CancelledError):
         yield from batch.withdraw(patience)
         raise
@@ -104,6 +104,10 @@ def replace(settings: Settings, knowledge: Knowledge, texts: Sequence[str]) -> S
 def clear(settings: Settings) -> Steps[None]:
     """Start a session anew: remove its item, and then the chunks that it names."""
     patience = Patience()
+    yield from never_denied(patience, _clear(settings, patience))
+
+
+def _clear(settings: Settings, patience: Patience) -> Steps[None]:
     tries = 0
     while True:
         item = yield from read_item(settings.place, patience)
@@ -115,7 +119,7 @@ def clear(settings: Settings) -> Steps[None]:
             head.require_same_epoch(change)
         try:
             arguments = deletion(settings.place, change.conditions, change.values)
-            answer = yield from call(patience, "delete_item", **arguments, **_OLD)
+            answer = yield from call(patience, "delete_item", decides=True, **arguments, **_OLD)
         except RefusedError:
             # In another epoch, or gone: then somebody has cleared it since we looked, and that was our clear, too.
             # That holds as well if our own delete was carried out, and only its answer lost.
@@ -129,9 +133,8 @@ def clear(settings: Settings) -> Steps[None]:
         yield Pause(patience.pause_after_change(tries))
 
 
-def _empty(settings: Settings) -> Steps[None]:
+def _empty(settings: Settings, patience: Patience) -> Steps[None]:
     """Start a session anew with nothing: unlike `clear`, leave what others keep in its item."""
-    patience = Patience()
     seen: tuple[Item, Head] | None = None
     tries = 0
     while True:
@@ -159,9 +162,9 @@ def _emptied(settings: Settings, patience: Patience, item: Item, head: Head) -> 
     """Take out what is ours; or delete the item, if there is nothing else in it."""
     change = emptied(settings, head)
     if is_shared(item, settings.place):
-        return (yield from call(patience, "update_item", **change.arguments(), **_OLD))
+        return (yield from call(patience, "update_item", decides=True, **change.arguments(), **_OLD))
     arguments = deletion(settings.place, change.conditions, change.values)
-    return (yield from call(patience, "delete_item", **arguments, **_OLD))
+    return (yield from call(patience, "delete_item", decides=True, **arguments, **_OLD))
 
 
 def _head(settings: Settings, patience: Patience) -> Steps[Head | None]:
@@ -332,7 +335,8 @@ def _replace(settings: Settings, patience: Patience, batch: Batch) -> Steps[str]
         batch.is_settled = False
         change = begun_anew(settings, head, batch, token, epoch)
         try:
-            answer = yield from call(patience, "update_item", repeatable=False, **change.arguments(), **_OLD)
+            arguments = {**change.arguments(), **_OLD}
+            answer = yield from call(patience, "update_item", repeatable=False, decides=True, **arguments)
         except RefusedError:
             batch.is_settled = unsure_about is None
         except UnknownOutcomeError as error:
