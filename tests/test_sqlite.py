@@ -546,6 +546,40 @@ def test_a_full_disk_refuses_the_batch_and_keeps_the_rest(path: str) -> None:
         assert texts(history) == ["a", "c"]
 
 
+@contextlib.contextmanager
+def unwritable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections opened in this block get their file for reading only, as SQLite does where it may not write."""
+    connect = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options))
+        yield
+
+
+def test_a_file_that_could_not_be_written_can_be_as_soon_as_it_may(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it was read or written meanwhile, by sync or async calls: no connection stays as it was opened."""
+    with raw(path) as connection:
+        connection.execute("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
+    history = SQLiteChatMessageHistory("s", path)
+
+    async def in_one_loop() -> None:
+        with unwritable(monkeypatch):
+            assert len(await history.aget_messages()) == 2
+            with pytest.raises(StoreError, match="attempt to write a readonly database"):
+                await history.aadd_messages(humans("c"))
+            assert len(await history.aget_messages()) == 2
+        await history.aadd_messages(humans("c"))
+
+    with unwritable(monkeypatch):
+        assert history.messages == []
+        with pytest.raises(StoreError, match="attempt to write a readonly database"):
+            history.add_messages(humans("a"))
+        assert history.messages == []
+    history.add_messages(humans("a"))
+    history.messages = [*history.messages, *humans("b")]
+    asyncio.run(in_one_loop())
+    assert texts(history) == ["a", "b", "c"]
+
+
 def test_a_table_that_was_dropped_is_made_again(path: str) -> None:
     """A handle outlives the housekeeping of others."""
     history = SQLiteChatMessageHistory("s", path)

@@ -91,11 +91,12 @@ class Patience:
     def pause_after(self, error: sqlite3.OperationalError) -> float:
         """How long to sleep before the next try; raises the error if trying again can't help or time is up.
 
-        The first pause is none at all and free of charge: it serves the table that has to be made again.
+        The first pause is none at all and free of charge: it serves the table that has to be made again, and the
+        connection that was opened when the file could not be written.
         """
         first = not self._next
         passing = is_busy(error) or isinstance(error, StoppedError)
-        if not passing and not (first and is_missing_table(error)):
+        if not passing and not (first and (is_missing_table(error) or is_readonly(error))):
             raise error
         pause, self._next = self._next, min(max(self._next * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         if pause and not self.left():

@@ -93,6 +93,8 @@ class FileDatabase:
                 with self._connection(patience) as connection:
                     return self._attempt(operation, connection)
             except sqlite3.OperationalError as error:
+                if is_readonly(error):
+                    self._close_idle()
                 pause = patience.pause_after(error)
             time.sleep(pause)
 
@@ -124,6 +126,8 @@ class FileDatabase:
             try:
                 return await self._aattempt(operation, await self._loops.worker())
             except sqlite3.OperationalError as error:
+                if is_readonly(error):
+                    await self._loops.renew()
                 pause = patience.pause_after(error)
             await asyncio.sleep(pause)
 
@@ -219,14 +223,18 @@ class FileDatabase:
             with self._lock:
                 self._lent_or_idle.discard(connection)
 
-    def close(self) -> None:
-        """Close every connection that is not in use, and have the others closed when they are given back."""
-        self._loops.stop()
+    def _close_idle(self) -> None:
+        """Have all connections opened anew: one of a file that can't be written stays so when the file can be."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._file = None
             self._ready.clear()
         self._close_connections(idle)
+
+    def close(self) -> None:
+        """Close every connection that is not in use, and have the others closed when they are given back."""
+        self._loops.stop()
+        self._close_idle()
 
 
 def _all(connection: sqlite3.Connection, statements: list[Statement]) -> Rows:

@@ -96,6 +96,10 @@ class LoopWorkers:
         worker = state.worker
         return worker if worker is not None and state.file == self._current_file() else None
 
+    async def renew(self) -> None:
+        """Have the next call of the running loop open a connection of its own."""
+        (await self.state()).file = None
+
     async def _new_worker(self, state: LoopState) -> Worker:
         loop = asyncio.get_running_loop()
         old, state.worker = state.worker, None
