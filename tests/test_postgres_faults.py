@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests import other_programs
+from tests.interruptions import elsewhere, interrupted
 from tests.other_programs import CLOSES_A_LOOP_DURING_A_CALL, ENDINGS, FORGETS_TO_CLOSE, output_of
 from tests.postgres_database import (
     SECONDS,
@@ -29,7 +31,7 @@ from tests.postgres_database import (
     waited_for_locks,
 )
 
-from chathistory.adapters.postgres import PostgresChatMessageHistory
+from chathistory.adapters.postgres import PostgresChatMessageHistory, _exchange, _owned
 from chathistory.reference import StoreError
 
 
@@ -50,6 +52,37 @@ def end_connections(condition: str = "true") -> None:
 
 
 # Lost connections.
+
+
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+def test_a_signal_that_raises_during_a_call_stops_no_other_call(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, or a task queue's time limit, at whatever moment it comes: no connection is kept with its lock held."""
+    for module in (_exchange, _owned):
+        monkeypatch.setattr(module, "SECONDS_TO_WAIT", 1.0)
+    history, other = opened(table), opened(table, "other")
+    for _ in interrupted(lambda: history.add_messages(humans("a", "b"))):
+        elsewhere(lambda: other.add_messages(humans("x")))
+    assert texts(history)[:2] == ["a", "b"]
+    gc.collect()  # what the signal took out of everybody's hands is closed by that, of which psycopg warns
+
+
+def test_a_signal_that_raises_leaves_a_given_connection_unlocked(table: str) -> None:
+    """At whatever moment it comes; what else the connection is in then is psycopg's affair."""
+    connections: list[psycopg.Connection[Any]] = []
+
+    def add() -> None:
+        PostgresChatMessageHistory(table, "s", sync_connection=connections[-1]).add_messages(humans("a", "b"))
+
+    def renew() -> None:
+        while connections:
+            connections.pop().close()
+        connections.append(psycopg.connect(database(), autocommit=True))
+
+    renew()
+    for _ in interrupted(add):
+        assert not connections[-1].lock.locked()
+        renew()
+    connections.pop().close()
 
 
 def test_connections_ended_between_calls_cost_no_call(table: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
+from tests.interruptions import elsewhere, interrupted
 from tests.redis_proxy import Moment, Proxy, proxy_to
 
 from chathistory.adapters.redis import RedisChatMessageHistory
@@ -312,12 +313,25 @@ def test_threads_have_a_connection_each_up_to_a_limit(server: Server, client: An
     history.close()
 
 
+def test_a_signal_that_raises_during_a_call_stops_no_other_call(
+    server: Server, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C, or a task queue's time limit, at whatever moment it comes: of two connections none is lost."""
+    monkeypatch.setattr("chathistory.adapters.redis._pools.WAIT_SECONDS", 1.0)
+    url = f"{server.url}?max_connections=2"
+    history, other = RedisChatMessageHistory("s", url), RedisChatMessageHistory("other", url)
+    for _ in interrupted(lambda: history.add_messages([HumanMessage("a")])):
+        elsewhere(lambda: other.add_messages([HumanMessage("x")]))
+    assert {message.content for message in history.messages} == {"a"}
+    history.close()
+
+
 def test_waiting_for_a_connection_of_the_pool_ends_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an error that says what is the matter."""
     monkeypatch.setattr("chathistory.adapters.redis._pools.WAIT_SECONDS", 0.01)
     pool = ThreadPool(lambda: pytest.fail("there is no turn"), 0)
     with pytest.raises(redis.RedisError, match="all 0 connections have been in use"):
-        pool.take()
+        pool.exchange([])
 
 
 def test_stores_without_handles_are_given_up_in_the_end() -> None:

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from tests.interruptions import elsewhere, interrupted
 
 from chathistory.adapters.sqlite import SQLiteChatMessageHistory
 from chathistory.reference import (
@@ -674,6 +675,31 @@ def test_threads_on_one_handle_lose_nothing(path: str) -> None:
     for thread_number in range(8):
         mine = [text for text in found if text.startswith(f"{thread_number}.")]
         assert mine == [f"{thread_number}.{number}.{half}" for number in range(20) for half in "ab"]
+
+
+OPERATIONS: dict[str, Callable[[SQLiteChatMessageHistory], object]] = {
+    "add": lambda history: history.add_messages(humans("b", "c")),
+    "read": lambda history: history.messages,
+    "assignment": lambda history: setattr(history, "messages", humans("b", "c")),
+    "clear": lambda history: history.clear(),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_signal_that_raises_during_a_call_stops_no_other_call(path: str, name: str, is_given: bool) -> None:
+    """Ctrl-C, or a task queue's time limit, at whatever moment it comes: no lock stays held, and batches are whole."""
+    given = sqlite3.connect(path, check_same_thread=False, isolation_level=None) if is_given else path
+    history = SQLiteChatMessageHistory("s", given, busy_timeout=1)
+    other = SQLiteChatMessageHistory("other", given, busy_timeout=1)
+    history.add_messages(humans("a"))
+    for _ in interrupted(lambda: OPERATIONS[name](history)):
+        elsewhere(lambda: other.add_messages(humans("x")))
+        assert texts(history) in (["a"], ["a", "b", "c"], ["b", "c"], [])
+        history.messages = humans("a")
+    history.close()
+    if isinstance(given, sqlite3.Connection):
+        given.close()
 
 
 def test_first_use_by_many_threads_at_once_works(path: str) -> None:

@@ -24,6 +24,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from chathistory.adapters._turns import take
 from chathistory.adapters.postgres._settling import SECONDS_TO_SETTLE, acquired, settled
 from chathistory.adapters.postgres._table import Layout, Operation, Statement, layout_of
 
@@ -98,8 +99,16 @@ class Exchange:
             psycopg.Error: if it was not carried out, or, when the connection is lost meanwhile, may not have been.
         """
         # psycopg's own lock: it makes the whole of the operation as indivisible as one of its statements.
-        if not connection.lock.acquire(timeout=SECONDS_TO_WAIT):
-            raise BusyConnectionError
+        held: list[bool] = []
+        try:
+            if not take(connection.lock, SECONDS_TO_WAIT, held):
+                raise BusyConnectionError
+            return self._run(connection)
+        finally:
+            if held:
+                connection.lock.release()
+
+    def _run(self, connection: psycopg.Connection[Any]) -> PGresult:
         try:
             with self._guard:
                 self._running_on = connection
@@ -109,7 +118,6 @@ class Exchange:
             with self._guard:
                 self._running_on = None
             self._none_is_being_stopped.wait()  # or the request would hit the next statement of the connection
-            connection.lock.release()
 
     async def arun(self, connection: psycopg.AsyncConnection[Any]) -> PGresult:
         """The async form of `run`; a cancellation is passed on when the operation is over, or cut off (ASY-4)."""

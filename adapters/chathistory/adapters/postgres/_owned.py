@@ -15,14 +15,15 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from chathistory.adapters._turns import Slots
 from chathistory.adapters.postgres._exchange import (
     SECONDS_TO_WAIT,
     AnyConnection,
@@ -84,8 +85,10 @@ class _Idle(Generic[_Connection]):
 
 
 def _is_free(connection: AnyConnection) -> bool:
-    status = connection.pgconn.status
-    return status == ConnStatus.OK and connection.pgconn.transaction_status == TransactionStatus.IDLE
+    # Its lock is held where a signal's exception came at a bad moment; nobody would ever release it.
+    if connection.lock.locked() or connection.pgconn.status != ConnStatus.OK:
+        return False
+    return connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 def _finish(connection: AnyConnection) -> None:
@@ -149,7 +152,7 @@ class Database:
 
     def begin_anew(self) -> None:
         """Forget every connection and lock without touching them: they are those of a parent process."""
-        self._slots = threading.Semaphore(MOST_CONNECTIONS)
+        self._slots = Slots(MOST_CONNECTIONS)
         self._idle: _Idle[psycopg.Connection[Any]] = _Idle()
         self._idle_of_tasks: _Idle[psycopg.AsyncConnection[Any]] = _Idle()
         self._slots_of_loops: MutableMapping[asyncio.AbstractEventLoop, _Slots] = weakref.WeakKeyDictionary()
@@ -166,13 +169,11 @@ class Database:
         """
         exchange = Exchange(operation, self._layouts)
         for _ in range(MOST_CONNECTIONS):  # as many as the server may have ended since they were last used
-            with self._lent() as connection:
-                try:
-                    return exchange.run(connection)
-                except ConnectionLostError:
-                    continue
-        with self._lent() as connection:
-            return exchange.run(connection)
+            try:
+                return self._run_once(exchange)
+            except ConnectionLostError:
+                continue
+        return self._run_once(exchange)
 
     async def arun(self, operation: Operation) -> PGresult:
         """The async form of `run`."""
@@ -186,21 +187,23 @@ class Database:
         async with self._alent() as connection:
             return await exchange.arun(connection)
 
-    @contextmanager
-    def _lent(self) -> Iterator[psycopg.Connection[Any]]:
+    def _run_once(self, exchange: Exchange) -> PGresult:
         slots, idle = self._slots, self._idle
-        if not slots.acquire(timeout=SECONDS_TO_WAIT):
-            raise NoConnectionFreeError
+        held: list[bool] = []
         try:
+            if not slots.take(SECONDS_TO_WAIT, held):
+                raise NoConnectionFreeError
             connection = idle.take() or psycopg.Connection.connect(self.conninfo, autocommit=True)
             try:
-                yield connection
+                result = exchange.run(connection)
             finally:
                 idle.give(connection)
         finally:
-            slots.release()
+            if held:
+                slots.put(True)
         if not self.leases:
             idle.close()
+        return result
 
     @asynccontextmanager
     async def _alent(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

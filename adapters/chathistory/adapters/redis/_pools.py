@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 
 import redis
 
+from chathistory.adapters._turns import Slots
 from chathistory.adapters.redis._failures import AnswerLostError, NotSentError, NoTurnError, as_answer, is_refusal
 from chathistory.adapters.redis._requests import Command
 
@@ -19,13 +19,10 @@ WAIT_SECONDS = 20.0  # as redis-py's blocking pools
 
 
 class Pool(Protocol):
-    """Lends sync connections."""
+    """Keeps sync connections."""
 
-    def take(self) -> Any:
-        """A connection that is open and has nothing unread."""
-
-    def give_back(self, connection: Any) -> None:
-        """Return it."""
+    def exchange(self, commands: Sequence[Command]) -> Any:
+        """See `exchange`, over a connection that is open and has nothing unread."""
 
     def close(self) -> None:
         """Close what is not in use, and the others when they are given back."""
@@ -47,18 +44,31 @@ class ThreadPool:
 
     def begin_anew(self) -> None:
         """Forget every connection and lock: in a forked child they are the parent's."""
-        self._slots = threading.Semaphore(self._limit)
+        self._slots = Slots(self._limit)
         self._idle: list[Any] = []
         self._closed = False
 
-    def take(self) -> Any:
-        """A connection that is open and has nothing unread.
+    def exchange(self, commands: Sequence[Command]) -> Any:
+        """Send commands and return the reply to the last: see `exchange`.
 
         Raises:
-            NotSentError: if there is none.
+            NotSentError: if there is no connection.
         """
-        if not self._slots.acquire(timeout=WAIT_SECONDS):
-            raise NoTurnError(f"all {self._limit} connections have been in use for {WAIT_SECONDS:g} s")
+        slots = self._slots
+        held: list[bool] = []
+        try:
+            if not slots.take(WAIT_SECONDS, held):
+                raise NoTurnError(f"all {self._limit} connections have been in use for {WAIT_SECONDS:g} s")
+            connection = self._opened()
+            try:
+                return exchange(connection, commands)
+            finally:
+                self._keep(connection)
+        finally:
+            if held:
+                slots.put(True)
+
+    def _opened(self) -> Any:
         connection = None
         try:
             try:
@@ -67,24 +77,19 @@ class ThreadPool:
                 connection = self._connect()
             _make_ready(connection)
         except BaseException as error:
-            self._discard(connection)
+            if connection is not None:
+                connection.disconnect()
             if isinstance(error, redis.RedisError | OSError):
                 raise NotSentError from error
             raise
         return connection
 
-    def _discard(self, connection: Any) -> None:
-        if connection is not None:
-            connection.disconnect()
-        self._slots.release()
-
-    def give_back(self, connection: Any) -> None:
-        """Return it, open or not."""
+    def _keep(self, connection: Any) -> None:
+        """Have it used again, open or not."""
         if self._closed:
             connection.disconnect()
         else:
             self._idle.append(connection)
-        self._slots.release()
 
     def close(self) -> None:
         """Close what is not in use, and the others when they are given back."""
@@ -125,16 +130,16 @@ class GivenPool:
         name = inspect.signature(pool.get_connection).parameters.get("command_name")
         self._words = ("LPUSH",) if name is not None and name.default is name.empty else ()
 
-    def take(self) -> Any:
-        """See `ThreadPool.take`."""
+    def exchange(self, commands: Sequence[Command]) -> Any:
+        """See `ThreadPool.exchange`."""
         try:
-            return self._pool.get_connection(*self._words)
+            connection = self._pool.get_connection(*self._words)
         except (redis.RedisError, OSError) as error:
             raise NotSentError from error
-
-    def give_back(self, connection: Any) -> None:
-        """Return it, open or not."""
-        self._pool.release(connection)
+        try:
+            return exchange(connection, commands)
+        finally:
+            self._pool.release(connection)
 
     def close(self) -> None:
         """It stays open: it is the caller's."""

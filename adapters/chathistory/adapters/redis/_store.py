@@ -19,7 +19,7 @@ import redis
 from chathistory.adapters.redis._failures import NotSentError, UnusableError
 from chathistory.adapters.redis._lines import Line, Lines
 from chathistory.adapters.redis._loop_pools import LoopPool, aexchange
-from chathistory.adapters.redis._pools import Pool, ThreadPool, exchange
+from chathistory.adapters.redis._pools import Pool, ThreadPool
 from chathistory.adapters.redis._requests import Request
 from chathistory.adapters.redis._routing import Address, Attempt, Routing, Steps
 
@@ -78,12 +78,7 @@ class Store:
     def _attempt(self, attempt: Attempt) -> Any:
         if attempt.pause:
             time.sleep(attempt.pause)
-        pool = self._pool(attempt.address)
-        connection = pool.take()
-        try:
-            return exchange(connection, attempt.commands)
-        finally:
-            pool.give_back(connection)
+        return self._pool(attempt.address).exchange(attempt.commands)
 
     def _pool(self, address: Address | None) -> Pool:
         if address is None and self._given is not None:

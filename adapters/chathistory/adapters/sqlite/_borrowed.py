@@ -14,6 +14,7 @@ import threading
 import weakref
 from contextlib import suppress
 
+from chathistory.adapters._turns import take
 from chathistory.adapters.sqlite._failures import NotYourTurnError, Patience, is_missing_table
 from chathistory.adapters.sqlite._forks import FORKS
 from chathistory.adapters.sqlite._steps import drive, execute
@@ -41,9 +42,11 @@ class BorrowedConnection:
             sqlite3.Error: if it was not carried out.
         """
         self._refuse_after_fork()
-        if not self._turn.acquire(timeout=Patience(timeout).left()):
-            raise NotYourTurnError
+        seconds = Patience(timeout).left()
+        held: list[bool] = []
         try:
+            if not take(self._turn, seconds, held):
+                raise NotYourTurnError
             return self._attempt(operation)
         except sqlite3.OperationalError as error:
             if not is_missing_table(error):
@@ -52,7 +55,8 @@ class BorrowedConnection:
             self._ready.pop(operation.table, None)
             return self._attempt(operation)
         finally:
-            self._turn.release()
+            if held:
+                self._turn.release()
 
     async def arun(self, operation: Operation, timeout: float) -> Rows:
         """The async form of `run`, in a thread of the loop's executor; turns are waited for in the loop."""

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chathistory.adapters._turns import Slots, take
 from chathistory.adapters.sqlite._failures import (
     ClosedError,
     NotYourTurnError,
@@ -60,9 +61,10 @@ class FileDatabase:
         """Forget every connection and lock without touching them: they are those of a parent process."""
         self._lock = threading.Lock()  # guards the fields
         self._writer = threading.Lock()
-        self._slots = threading.Semaphore(_MOST_CONNECTIONS)
+        self._slots = Slots(_MOST_CONNECTIONS)
         self._file: FileIdentity | None = None
-        self._lent_or_idle: set[Connection] = set()
+        # Weakly: one that an exception of a signal handler took out of our hands is closed, and rolled back, by that.
+        self._lent_or_idle: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._idle: list[Connection] = []
         self._ready: dict[Table, Sql] = {}
         self._loops = LoopWorkers(self._open_connection, self._current_file)
@@ -80,23 +82,42 @@ class FileDatabase:
         patience = Patience(timeout)
         if not operation.writes:
             return self._run_patiently(operation, patience)
-        if not self._writer.acquire(timeout=patience.left()):
-            raise NotYourTurnError
+        writer, seconds = self._writer, patience.left()
+        held: list[bool] = []
         try:
+            if not take(writer, seconds, held):
+                raise NotYourTurnError
             return self._run_patiently(operation, patience)
         finally:
-            self._writer.release()
+            if held:
+                writer.release()
 
     def _run_patiently(self, operation: Operation, patience: Patience) -> Rows:
         while True:
             try:
-                with self._connection(patience) as connection:
-                    return self._attempt(operation, connection)
+                return self._run_once(operation, patience)
             except sqlite3.OperationalError as error:
                 if is_readonly(error):
                     self._close_idle()
                 pause = patience.pause_after(error)
             time.sleep(pause)
+
+    def _run_once(self, operation: Operation, patience: Patience) -> Rows:
+        """Borrow a connection, free of transactions before and after."""
+        slots, seconds = self._slots, patience.left()
+        held: list[bool] = []
+        try:
+            if not slots.take(seconds, held):
+                raise NotYourTurnError
+            with FORKS.held_off():
+                connection = self._take()
+                try:
+                    return self._attempt(operation, connection)
+                finally:
+                    self._give_back(connection)
+        finally:
+            if held:
+                slots.put(True)
 
     def _attempt(self, operation: Operation, connection: Connection) -> Rows:
         sql = self._ready.get(operation.table)
@@ -148,21 +169,6 @@ class FileDatabase:
             if is_missing_table(error):
                 self._ready.pop(table, None)
             raise
-
-    @contextmanager
-    def _connection(self, patience: Patience) -> Iterator[Connection]:
-        """Lend a connection, free of transactions before and after."""
-        if not self._slots.acquire(timeout=patience.left()):
-            raise NotYourTurnError
-        try:
-            with FORKS.held_off():
-                connection = self._take()
-                try:
-                    yield connection
-                finally:
-                    self._give_back(connection)
-        finally:
-            self._slots.release()
 
     def _take(self) -> Connection:
         self._current_file()

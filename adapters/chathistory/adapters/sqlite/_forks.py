@@ -23,44 +23,40 @@ class Forks:
 
     def begin_anew(self) -> None:
         """Forget who is at work: in a child, nobody is."""
-        self._changed = threading.Condition()
-        self._mine = threading.local()
-        self._at_work = 0
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._at_work: set[int] = set()  # the threads that are
         self._forking = 0
 
     @contextmanager
     def held_off(self) -> Iterator[None]:
         """Use SQLite, also inside such a use; a fork waits until that is over, and the use until a fork is."""
-        if self._is_mine():
+        at_work, me = self._at_work, threading.get_ident()
+        if me in at_work:
             yield
             return
-        changed = self._changed
-        with changed:
-            changed.wait_for(lambda: not self._forking)
-            self._at_work += 1
-            self._mine.is_at_work = True
         try:
+            # The lock itself, since a condition's `with` is Python code, in which a signal's exception may lose it.
+            with self._lock:
+                self._changed.wait_for(lambda: not self._forking)
+                at_work.add(me)
             yield
         finally:
-            if changed is self._changed:  # else this is a child, forked from inside
-                with changed:
-                    self._at_work -= 1
-                    self._mine.is_at_work = False
-                    changed.notify_all()
+            at_work.discard(me)
+            if self._forking:
+                with self._lock:
+                    self._changed.notify_all()
 
     def before(self) -> None:
         """Let nobody begin, and wait until those at work are done."""
-        with self._changed:
+        mine = {threading.get_ident()}
+        with self._lock:
             self._forking += 1
-            self._changed.wait_for(lambda: self._at_work == self._is_mine(), _SECONDS_TO_FINISH)
-
-    def _is_mine(self) -> bool:
-        """Whether this thread is at work."""
-        return getattr(self._mine, "is_at_work", False)
+            self._changed.wait_for(lambda: self._at_work <= mine, _SECONDS_TO_FINISH)
 
     def after(self) -> None:
         """Let them go on."""
-        with self._changed:
+        with self._lock:
             self._forking -= 1
             self._changed.notify_all()
 
