@@ -426,11 +426,15 @@ def test_old_columns_of_other_collations_are_compared_exactly(path: str) -> None
         ("CREATE TABLE message_store (id INTEGER PRIMARY KEY, message TEXT)", "has no column 'session_id'"),
         ("CREATE TABLE message_store (session_id TEXT, message TEXT)", "has no column 'id'"),
         ("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id INT, message TEXT)", "use TEXT"),
+        (
+            "CREATE TABLE message_store (id TEXT, session_id TEXT, message TEXT)",
+            "table 'message_store' .* column 'id' is no integer, .* INTEGER PRIMARY KEY",
+        ),
         ("CREATE VIEW message_store AS SELECT 1 AS id, 's' AS session_id, 'x' AS message", "a view"),
     ],
 )
 def test_tables_of_another_shape_are_refused(path: str, ddl: str, complaint: str) -> None:
-    """A column that is missing is not read as a string, and one of numbers doesn't turn 01 into 1."""
+    """A column that is missing is no string, numbers don't turn 01 into 1, and texts don't put id 10 before 2."""
     with raw(path) as connection:
         connection.execute(ddl)
     for use in (

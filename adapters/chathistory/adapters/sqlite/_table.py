@@ -30,6 +30,7 @@ _COLUMN = (
     "instr(upper(type), 'CLOB') OR instr(upper(type), 'TEXT') OR instr(upper(type), 'BLOB'))) "
     "FROM pragma_table_info(?1, 'main') WHERE name = ?2 COLLATE NOCASE"
 )
+_ID = "SELECT instr(upper(type), 'INT') FROM pragma_table_info(?1, 'main') WHERE name = 'id' COLLATE NOCASE"
 # Tables of these names would stand in the way of SQLite, of its functions used here, or of `spelt_out`.
 _RESERVED = re.compile(r"sqlite_.*|json_each|pragma_table_info|.* \(case [0-9a-f]+\)", re.IGNORECASE | re.DOTALL)
 
@@ -143,12 +144,13 @@ class Table:
             The statements for the table.
 
         Raises:
-            sqlite3.Error: if the table has other columns, or would alter session ids.
+            sqlite3.Error: if the table has other columns, or would alter session ids or the order of messages.
         """
         sql = yield from self._made()
         for column in ("id", self._column, "message"):
             if not (yield _COLUMN, (sql.name, column)):
                 raise sqlite3.OperationalError(f"the table exists, but has no column {column!r}")
+        _check_id((yield _ID, (sql.name,)))
         _check_type(self._column, (yield _COLUMN, (sql.name, self._column)))
         try:
             yield sql.create_index, ()
@@ -200,6 +202,15 @@ def _check_name(name: str, argument: str) -> None:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _check_id(found: Rows) -> None:
+    """Refuse a column in which 10 would come before 2 (ORD-1)."""
+    if not all(is_integer for (is_integer,) in found):
+        raise sqlite3.OperationalError(
+            "its column 'id' is no integer, and would not keep the order of messages; copy the rows into a table whose "
+            "id is an INTEGER PRIMARY KEY, or give another table_name"
+        )
 
 
 def _check_type(column: str, found: Rows) -> None:
