@@ -526,6 +526,8 @@ def test_what_expired_is_removed_by_the_next_add(table: Table, small: None, cloc
 def test_damage_is_named_and_can_be_cleared(table: Table) -> None:
     """A session is never unreadable for good."""
     entries = ['{"messages": [{"type": "odd", "data": {}}]}', "no JSON", '{"messages": 5}', "[]"]
+    entries += [f'{{"messages": [], "keep": {keep}}}' for keep in ('"x"', "null", "[1]", "-1", "true")]
+    entries += [f'{{"chunk": "x", "pieces": 1, {rest}}}' for rest in ('"count": "y"', '"count": 1, "cut": "z"')]
     for entry in entries:
         history = table.open()
         history.add_user_message("a")
@@ -559,9 +561,11 @@ def test_a_log_that_ends_with_a_token_is_named_as_damaged(table: Table) -> None:
     assert table.items() == []
 
 
-@pytest.mark.parametrize("name", ["History/tail", "History/segments", "History/epoch", "History/bytes"])
+@pytest.mark.parametrize(
+    "name", ["History/tail", "History/segments", "History/epoch", "History/bytes", "History/chunks_until"]
+)
 def test_attributes_that_others_changed_are_no_traceback(table: Table, name: str) -> None:
-    """They are named, and cleared."""
+    """They are named at once, and cleared."""
     history = table.open()
     history.add_user_message("a")
     table.client.update_item(
@@ -573,6 +577,11 @@ def test_attributes_that_others_changed_are_no_traceback(table: Table, name: str
     )
     with pytest.raises(DamagedMessageError, match="the head item is damaged"):
         _ = history.messages
+    if name == "History/chunks_until":  # elsewhere DynamoDB itself says first that this is no list, or no number
+        with pytest.raises(
+            DamagedMessageError, match=r"the head item is damaged: .*; clear the session to use it again"
+        ):
+            history.add_user_message("b")
     history.clear()
     history.add_user_message("b")
     assert texts(history) == ["b"]

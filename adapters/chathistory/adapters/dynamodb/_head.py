@@ -74,7 +74,7 @@ class Head:
                 segments=[text["S"] for text in item.get(names["#segments"], {"L": []})["L"]],
                 old=None if old is None else old.get("L"),
                 expiry=_seconds(item.get(names["#expiry"])),
-                until=_seconds(item.get(names["#until"])),
+                until=_seconds({"N": item[names["#until"]]["N"]}) if names["#until"] in item else None,
                 foreign=_foreign(item, place),
                 fenced=len(item.get(names["#fenced"], {"SS": []})["SS"]),
             )

@@ -88,10 +88,25 @@ def _entry(token: str, text: str) -> Entry:
     entry = Entry(token, text, {})
     try:
         entry.data.update(json.loads(text))
-        entry.count  # noqa: B018 -- raises if what it needs is missing
+        _check(entry.data)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedMessageError(f"the entry {token!r} of the log is damaged: {type(error).__name__}") from None
     return entry
+
+
+def _check(data: dict[str, Any]) -> None:
+    """Refuse what is no entry of ours.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is none.
+    """
+    in_chunks = "chunk" in data
+    if not (isinstance(data["chunk"], str) if in_chunks else isinstance(data["messages"], list)):
+        raise TypeError
+    numbers = [data[name] for name in ("keep", "cut") if name in data]
+    numbers += [data["pieces"], data["count"]] if in_chunks else []
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError
 
 
 def remaining(entries: Iterable[Entry]) -> list[Run]:
