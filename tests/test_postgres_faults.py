@@ -51,6 +51,17 @@ def end_connections(condition: str = "true") -> None:
         connection.execute(query)
 
 
+@pytest.mark.parametrize("host", ["db..example.com", "d" * 64 + ".example.com"])
+def test_a_name_that_no_host_can_have_is_an_error_of_the_session(host: str) -> None:
+    """As one that no host has."""
+    history = PostgresChatMessageHistory("messages", "s", conninfo=f"postgresql://{host}/x")
+    for call in (lambda: history.add_messages(humans("a")), lambda: asyncio.run(history.aget_messages())):
+        with pytest.raises(
+            StoreError, match=r"session 's': could not .* table 'messages': the host's name can't be one"
+        ):
+            call()
+
+
 # Lost connections.
 
 

@@ -313,6 +313,14 @@ def test_threads_have_a_connection_each_up_to_a_limit(server: Server, client: An
     history.close()
 
 
+@pytest.mark.parametrize("host", ["cache..example.com", "c" * 64 + ".example.com"])
+@BOTH
+def test_a_name_that_no_host_can_have_is_an_error_of_the_session(add: Add, host: str) -> None:
+    """As one that no host has."""
+    with pytest.raises(StoreError, match=rf"session 's': could not add to .*{host}"):
+        add(RedisChatMessageHistory("s", f"redis://{host}/0"), [HumanMessage("a")])
+
+
 def test_a_signal_that_raises_during_a_call_stops_no_other_call(
     server: Server, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

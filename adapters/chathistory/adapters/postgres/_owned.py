@@ -15,8 +15,8 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -47,6 +47,15 @@ class NoConnectionFreeError(psycopg.OperationalError):
 
     def __init__(self) -> None:
         super().__init__(f"all {MOST_CONNECTIONS} connections were in use for {SECONDS_TO_WAIT:.0f} s")
+
+
+@contextmanager
+def _host_names_refused() -> Iterator[None]:
+    """Let names that can be none of a host be errors of connecting, as the others are."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise psycopg.OperationalError(f"the host's name can't be one: {error}") from error
 
 
 class _Idle(Generic[_Connection]):
@@ -193,7 +202,10 @@ class Database:
         try:
             if not slots.take(SECONDS_TO_WAIT, held):
                 raise NoConnectionFreeError
-            connection = idle.take() or psycopg.Connection.connect(self.conninfo, autocommit=True)
+            connection = idle.take()
+            if connection is None:
+                with _host_names_refused():
+                    connection = psycopg.Connection.connect(self.conninfo, autocommit=True)
             try:
                 result = exchange.run(connection)
             finally:
@@ -212,7 +224,8 @@ class Database:
         try:
             connection = idle.take()
             if connection is None:
-                connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+                with _host_names_refused():
+                    connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
             try:
                 yield connection
             finally:

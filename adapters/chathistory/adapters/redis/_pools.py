@@ -79,7 +79,7 @@ class ThreadPool:
         except BaseException as error:
             if connection is not None:
                 connection.disconnect()
-            if isinstance(error, redis.RedisError | OSError):
+            if isinstance(error, redis.RedisError | OSError | UnicodeError):  # the last of host names
                 raise NotSentError from error
             raise
         return connection
@@ -134,7 +134,7 @@ class GivenPool:
         """See `ThreadPool.exchange`."""
         try:
             connection = self._pool.get_connection(*self._words)
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, UnicodeError) as error:
             raise NotSentError from error
         try:
             return exchange(connection, commands)
