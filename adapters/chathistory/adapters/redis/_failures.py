@@ -83,13 +83,20 @@ def is_passing(error: Exception) -> bool:
     return passing or "Too many connections" in str(origin)
 
 
-def explained(error: Exception, secrets: Iterable[str]) -> str:
-    """The cause in one line, with what can be done about it, and without credentials (ERR-4)."""
+def explained(error: Exception, secrets: Iterable[str], *, changes: bool) -> str:
+    """The cause in one line, with what can be done about it, and without credentials (ERR-4).
+
+    Args:
+        error: what was raised.
+        secrets: the credentials.
+        changes: whether the request would have changed something.
+    """
     origin = error.__cause__ if isinstance(error, NotSentError | AnswerLostError) and error.__cause__ else error
     text = _CLIENT.sub("a sentinel", " ".join(str(origin).split()))
     cause = without_secrets(text, secrets) or type(origin).__name__
     if isinstance(error, AnswerLostError):
-        cause += "; the answer was lost, so it may or may not have been carried out: read before you try again"
+        cause += "; the answer was lost"
+        cause += ", so it may or may not have been carried out: read before you try again" if changes else ""
     hint = next((f" ({hint})" for text, hint in _HINTS if text in cause), "")
     return f"{cut(cause)}{hint}"
 

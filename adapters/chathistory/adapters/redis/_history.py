@@ -241,7 +241,8 @@ class RedisChatMessageHistory(ClosesAtTheEnd, BaseChatMessageHistory):
         key = request.key.decode("utf-8", "surrogatepass")
         return StoreError(
             f"session {_cut(self._session_id)}: could not {request.verb} the key {_cut(key)} of Redis at "
-            f"{self._store.place}: {explained(error, self._store.secrets)}"
+            f"{self._store.place}: "
+            f"{explained(error, self._store.secrets, changes=not request.repeatable)}"
         )
 
     def _decoded(self, key: str, entries: list[bytes]) -> list[BaseMessage]:
