@@ -464,8 +464,18 @@ def test_errors_of_connecting_name_the_session_and_show_no_password() -> None:
     with pytest.raises(StoreError, match=r"session 's': could not read table 't': .*refused") as caught:
         history.get_messages()
     told = [caught.value, caught.value.__cause__, caught.value.__context__]
-    assert not any("hush" in str(error) for error in told)
+    assert not any("hush" in f"{error} {error and vars(error)}" for error in told)
     assert "hush" not in repr(history)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_an_error_of_connecting_comes_from_holds_no_password(is_async: bool) -> None:
+    """Also where reporters of errors look into it."""
+    history = PostgresChatMessageHistory("t", "s", conninfo="postgresql://chathistory:hush@127.0.0.1:1/x")
+    with pytest.raises(StoreError, match="refused") as caught:
+        asyncio.run(history.aget_messages()) if is_async else history.get_messages()
+    assert isinstance(caught.value.__cause__, psycopg.OperationalError)
+    assert "hush" not in str(vars(caught.value.__cause__))
 
 
 def test_a_wrong_password_is_a_clear_error() -> None:

@@ -347,7 +347,14 @@ def test_an_argument_that_means_nothing_is_refused(options: dict[str, Any], erro
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://u:sesame@h:port/0", "http://:sesame@h", "redis://:sesame@h/0?sesame=1", "sesame"]
+    "url",
+    [
+        "redis://u:sesame@h:port/0",
+        "redis://:sesame/x@h:6379/0",
+        "http://:sesame@h",
+        "redis://:sesame@h/0?sesame=1",
+        "sesame",
+    ],
 )
 def test_a_refused_url_is_not_repeated(url: str) -> None:
     """It may hold a password."""
@@ -355,6 +362,7 @@ def test_a_refused_url_is_not_repeated(url: str) -> None:
         RedisChatMessageHistory("s", url)
     assert "sesame" not in str(refused.value).replace("unknown option 'sesame'", "")
     assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
 
 
 def test_a_handle_opens_nothing_and_is_made_without_a_server() -> None:

@@ -40,8 +40,17 @@ def failure(what: str, error: Exception, secrets: tuple[str, ...] = ()) -> Store
     hint = _hint(error)
     failed = StoreError(_without(secrets, f"{what}: {cause}{f' ({hint})' if hint else ''}"))
     if not any(secret in str(error) for secret in secrets):
+        _forget(secrets, error)
         failed.__cause__ = error
     return failed
+
+
+def _forget(secrets: tuple[str, ...], error: Exception) -> None:
+    """Take out of an error what tells a secret to whoever looks into it: psycopg keeps what it tried to connect by."""
+    for name, value in list(vars(error).items()):
+        shown = repr(value)
+        if any(secret in shown for secret in secrets):
+            setattr(error, name, None)
 
 
 def _first_line(error: Exception) -> str:

@@ -115,7 +115,7 @@ def lines_to(url: str) -> Lines:
             `redis+sentinel://[user:password@]host[:26379][/service[/db]]`, `rediss+sentinel://` with TLS.
 
     Raises:
-        ValueError: if it can't be understood; the text never repeats the URL, which may hold a password.
+        ValueError: if it can't be understood; it never repeats the URL, which may hold a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _SCHEMES:
@@ -124,9 +124,10 @@ def lines_to(url: str) -> Lines:
         threads, loops = _sentinel_lines(scheme, rest) if scheme.endswith("+sentinel") else _plain_lines(url)
         threads.connection()
         loops().connection()
+        return Lines(threads, loops, threads.place, threads.secrets)
     except (TypeError, ValueError, redis.RedisError) as error:
-        raise ValueError(f"url: {_first_words(error)}") from None
-    return Lines(threads, loops, threads.place, threads.secrets)
+        words = _first_words(error)
+    raise ValueError(f"url: {words}")  # not where redis-py's error is, which must not become its context
 
 
 def _first_words(error: Exception) -> str:
