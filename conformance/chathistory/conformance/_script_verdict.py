@@ -123,11 +123,13 @@ def comparison(
     """
     if isinstance(last, Together):
         return _of_work(expectation)
+    if isinstance(last, Trial):
+        return _of_trial(last)
     match expectation.kind:
         case "together":
             raise ValueError(f"a {type(last).__name__} is no work of several")
         case "trial":
-            return _of_trial(last)
+            raise ValueError(f"a {type(last).__name__} is no trial")
         case "equal" | "one-of":
             return _of_read(expectation, renderer, "before + " if after_others else "")
         case "raises":
@@ -236,9 +238,7 @@ def _of_work(expectation: Expectation) -> Comparison:
     return Comparison((), "observed is None", f'"{promise}"', "observed")
 
 
-def _of_trial(last: Step) -> Comparison:
-    if not isinstance(last, Trial):
-        raise ValueError(f"a {type(last).__name__} is no trial")
+def _of_trial(last: Trial) -> Comparison:
     return Comparison((), "observed is None", f'"{TRIALS[last.name].promise}"', "observed")
 
 
