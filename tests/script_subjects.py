@@ -356,6 +356,22 @@ class BlocksForMany(_OverStore):
         self.clear()
 
 
+class Defers(_OverStore):
+    """Adds in the next turn of the event loop, where one runs."""
+
+    def add_messages(self, messages: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(super().add_messages, messages)
+            return
+        super().add_messages(messages)
+
+    async def aadd_messages(self, messages: Any) -> None:
+        self.add_messages(messages)
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        return self.messages
+
+
 class OneLoop(_OverStore):
     """Works in the event loop in which it was first used, and in no other."""
 

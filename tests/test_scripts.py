@@ -535,6 +535,14 @@ _CASES = [
         )
         for mode in get_args(Mode)
     ),
+    _trial("sync calls in a loop", "Defers", "sync"),
+    _Case(
+        "sync calls in a loop that do not return",
+        (Trial("sync calls in a loop"),),
+        Expectation(kind="returns"),
+        "Defers",
+    ),
+    _trial("awaits in a row", "Defers", "async"),
     _Case(
         "work of several that does not end well",
         (Together("{run}-b", ((1,), (1,))),),

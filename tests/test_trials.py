@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import BaseMessage
 
-from chathistory.conformance import check
+from chathistory.conformance import Backend, check
 from chathistory.conformance._report import EFFORTS
 from chathistory.conformance._targets import open_target
 from chathistory.conformance.selfproof._network import NetworkHistory, network_backend
 from chathistory.conformance.trials._crashes import wrong_after
 from chathistory.conformance.trials._cuts import wrong_after_cut
+from chathistory.conformance.trials._one_coroutine import awaited_in_a_row, synced_in_a_loop
 from chathistory.conformance.trials._proxy import Proxy
 from chathistory.conformance.trials._writers import Call, ImportedFactory, factory_elsewhere, nursery_of
+from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory
 
 QUICK = replace(EFFORTS["quick"], shrink_seconds=0.1)
 ROOT = Path(__file__).parents[1]
@@ -239,6 +243,94 @@ def test_a_factory_is_only_taken_elsewhere_if_it_can_be() -> None:
     assert factory_elsewhere(replace(backend, in_another_process=None, get_session_history=NetworkHistory)) is not None
     place = f"{Path(__file__).with_name('script_subjects.py')}:anything"
     assert factory_elsewhere(object(), place) == ImportedFactory(place)
+
+
+class InALoop(InMemoryChatMessageHistory):
+    """Does as it is told where an event loop runs: adds later, refuses to, or says so and adds all the same."""
+
+    def __init__(self, session_id: str, store: InMemoryChatHistoryStore, habit: str) -> None:
+        super().__init__(session_id, store=store)
+        self.habit = habit
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Add a batch."""
+        if self.habit == "plain" or not runs_a_loop():
+            super().add_messages(messages)
+        elif self.habit == "later":
+            asyncio.get_running_loop().call_soon(super().add_messages, list(messages))
+        else:
+            if self.habit == "all the same":
+                super().add_messages(messages)
+            raise RuntimeError("not in a running event loop")
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Add a batch."""
+        self.add_messages(messages)
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """The messages."""
+        return self.messages
+
+
+def runs_a_loop() -> bool:
+    """Whether there is a loop in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def of_habit(habit: str) -> Callable[[str], InALoop]:
+    """A factory of such histories over one store."""
+    store = InMemoryChatHistoryStore()
+    return lambda session_id: InALoop(session_id, store, habit)
+
+
+@pytest.mark.parametrize("habit", ["plain", "refuses"])
+def test_sync_calls_in_a_loop_may_work_or_be_refused(habit: str) -> None:
+    """A refused call has changed nothing, and outside the loop the next ones work."""
+    assert synced_in_a_loop(of_habit(habit)).problem is None
+
+
+@pytest.mark.parametrize(("habit", "shown"), [("later", "showed [], not ['m1']"), ("all the same", "['m1'], not []")])
+def test_sync_calls_in_a_loop_are_not_done_later_nor_in_spite_of_an_error(habit: str, shown: str) -> None:
+    """What returned is there for the next call, and what raised is not."""
+    assert shown in (synced_in_a_loop(of_habit(habit)).problem or "")
+
+
+@pytest.mark.parametrize(("habit", "shown"), [("plain", None), ("refuses", None), ("later", "showed [], not ['m1']")])
+def test_an_awaited_call_has_taken_effect(habit: str, shown: str | None) -> None:
+    """There is no other await between it and the next; what raises is for other clauses to judge."""
+    problem = awaited_in_a_row(of_habit(habit)).problem
+    assert problem is None if shown is None else shown in (problem or "")
+
+
+class LosesTheLast(InMemoryChatMessageHistory):
+    """Of each batch."""
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Add a batch, or most of it."""
+        batch = list(messages)
+        super().add_messages(batch[:-1] or batch)
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Add a batch, or most of it."""
+        self.add_messages(messages)
+
+
+def test_what_plain_programs_show_is_not_laid_to_loops() -> None:
+    """The trials see it, and their controls do, too."""
+    store = InMemoryChatHistoryStore()
+    backend = Backend(
+        name="loses the last",
+        get_session_history=lambda session_id: LosesTheLast(session_id, store=store),
+        claims=frozenset({"core", "async"}),
+    )
+    assert synced_in_a_loop(backend).problem is not None
+    assert awaited_in_a_row(backend).problem is not None
+    report = check(backend, clauses=["ASY-1", "ASY-2"], configuration=QUICK)
+    assert [result.outcome for result in report.clauses] == ["passed", "passed"]
 
 
 def run_script(script: str, folder: Path, target: str) -> subprocess.CompletedProcess[str]:

@@ -100,7 +100,66 @@ class ForgetsToAwaitAnAdd(JsonHistory):
         await self._arun(self._add(items))
 
 
+class _AtOnce(JsonHistory):
+    """Over a fast store an async call is over before the loop has turned; so it needs no lock."""
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        return await super()._arun(steps) if self.store.latency else self._run(steps)
+
+    def _begin(self, steps: Steps[None]) -> None:
+        """Do it in a task, which begins in the next turn of the loop."""
+        task = asyncio.ensure_future(self._arun(steps))
+        self.store.notes[task] = None
+        task.add_done_callback(self.store.notes.pop)
+
+
+@mutant("ASY-1", "ERR-2", "CON-4", hardness="stateful", operations=2)
+class AddsInTheNextTurn(_AtOnce):
+    """create_task(...), and return: whoever goes on without a turn of the loop finds nothing."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._begin(self._add(self._encode(messages)))
+
+
+@mutant("ASY-1", "CLR-1", "CON-4", hardness="stateful", operations=3)
+class ClearsInTheNextTurn(_AtOnce):
+    """What is no longer wanted is removed when there is time for it."""
+
+    @override
+    async def aclear(self) -> None:
+        self._begin(self._clear())
+
+
 # ASY-2
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+@mutant("ASY-2", "ERR-2", hardness="stateful", operations=2)
+class DefersSyncAddsInALoop(JsonHistory):
+    """A sync add must not block a loop that runs, so it is handed to it, and done in its next turn."""
+
+    @override
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        if loop := _running_loop():
+            loop.call_soon(self._run, self._add(self._encode(messages)))
+        else:
+            super().add_messages(messages)
+
+
+@mutant("ASY-2", "ERR-2", hardness="stateful", operations=2)
+class ReadsNothingInALoop(JsonHistory):
+    """A sync read can't wait where a loop runs, and shows what has been fetched so far."""
+
+    def _run(self, steps: Steps[T]) -> T:
+        found = super()._run(steps)
+        return [] if isinstance(found, list) and _running_loop() else found  # type: ignore[return-value]
 
 
 @mutant("ASY-2", "ERR-2", hardness="stateful", operations=2)

@@ -513,6 +513,27 @@ def retries_what_can_be_retried() -> Backend:
 # What they raise, and what they are
 
 
+def _a_loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _RefusesSyncCallsInALoop(JsonHistory):
+    def _run(self, steps: Steps[T]) -> T:
+        if _a_loop_is_running():
+            self._refuse(RuntimeError, "a sync call would block the running event loop; await the async form")
+        return super()._run(steps)
+
+
+@odd()
+def refuses_sync_calls_in_a_loop() -> Backend:
+    """Where an event loop runs, the sync forms raise, and have done nothing."""
+    return backend("refuses_sync_calls_in_a_loop", _RefusesSyncCallsInALoop)
+
+
 class _EndsByAnErrorOfItsOwn(JsonHistory):
     async def _arun(self, steps: Steps[T]) -> T:
         try:

@@ -41,7 +41,7 @@ from chathistory.conformance._program import (
 )
 from chathistory.conformance._runnables import session_of_turn, take_turn
 from chathistory.conformance._together import SECONDS_TO_END, Event, run_together
-from chathistory.conformance._trials import SECONDS_OF_A_TRIAL, run_trial
+from chathistory.conformance._trials import TRIALS, run_trial
 from chathistory.conformance._watchdog import OperationHungError, most_memory_used, time_limit
 from chathistory.conformance.trials._finding import loops_over_batches
 from chathistory.conformance.trials._writers import factory_elsewhere
@@ -180,7 +180,7 @@ class Execution:
         if isinstance(step, AddBack):
             return min(self.timeout, _SECONDS_TO_ADD_BACK)
         if isinstance(step, Trial):
-            return SECONDS_OF_A_TRIAL + self.timeout
+            return TRIALS[step.name].seconds + self.timeout
         waits = step.seconds if isinstance(step, Wait) else 2 * SECONDS_TO_END if isinstance(step, Together) else 0
         return self.timeout * (1 + _SHARE_OF_A_MESSAGE * len(messages)) + waits
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 from chathistory.conformance._backend import Backend
 
 SECONDS_OF_A_TRIAL = 240.0
-"""How long one may take before it counts as hanging."""
+"""How long one may take, unless it is a few calls, before it counts as hanging."""
+_SECONDS_OF_A_ROW = 15.0
 
 
 class Finding(Protocol):
@@ -35,6 +36,7 @@ class TrialDefinition:
         rounds: what its rounds count, if it interferes at chosen moments.
         is_brief: whether it takes no longer than a few programs.
         persistence: how many times as many rounds its script makes, where what it looks for depends on chance.
+        seconds: how long it may take before it counts as hanging.
     """
 
     name: str
@@ -44,6 +46,7 @@ class TrialDefinition:
     rounds: str = ""
     is_brief: bool = False
     persistence: int = 1
+    seconds: float = SECONDS_OF_A_TRIAL
 
     def load(self) -> Callable[..., Finding]:
         """The function itself."""
@@ -55,6 +58,7 @@ _WIRE = ("trials/_proxy.py", "trials/_finding.py")
 _CRASHES = ("trials/_writers.py", "trials/_finding.py", "trials/_crashes.py")
 
 _AT_ONCE = ("trials/_finding.py", "trials/_sessions_at_once.py")
+_ROWS = ("trials/_finding.py", "trials/_one_coroutine.py")
 
 TRIALS: Mapping[str, TrialDefinition] = {
     trial.name: trial
@@ -100,6 +104,22 @@ TRIALS: Mapping[str, TrialDefinition] = {
             _AT_ONCE,
             is_brief=True,
             persistence=10,
+        ),
+        TrialDefinition(
+            "sync calls in a loop",
+            "synced_in_a_loop",
+            "sync calls in a running event loop see each other at once, or raise and change nothing",
+            _ROWS,
+            is_brief=True,
+            seconds=_SECONDS_OF_A_ROW,
+        ),
+        TrialDefinition(
+            "awaits in a row",
+            "awaited_in_a_row",
+            "what an async call does is done when it has been awaited",
+            _ROWS,
+            is_brief=True,
+            seconds=_SECONDS_OF_A_ROW,
         ),
         TrialDefinition(
             "another process",

@@ -25,6 +25,7 @@ from chathistory.conformance._program import (
     Read,
     Step,
     Together,
+    Trial,
     in_mode,
     program,
 )
@@ -117,6 +118,27 @@ def in_one_mode(failing: Program) -> Iterator[Program]:
     """The same program by sync calls only, and by async calls only."""
     yield in_mode(failing, "sync")
     yield in_mode(failing, "async")
+
+
+def _sync_calls_in_a_loop(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("sync calls in a loop"))
+
+
+def _awaits_in_a_row(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("awaits in a row", "async"))
+
+
+def in_steps(failing: Program) -> Iterator[Program]:
+    """The calls of these trials as a plain program: sync ones with no loop, async ones with turns of it in between."""
+    for mode in {step.mode for step in failing.steps if isinstance(step, Trial)}:
+        reads = [Read(1, mode), Read(2, mode)]
+        adds = [Add(handle, _humans(*numbers), mode=mode) for handle, numbers in ((1, (1,)), (1, (2, 3)), (2, (4,)))]
+        added: list[Step] = [adds[0], *reads, adds[1], *reads, Clear(1, mode), *reads, adds[2], *reads]
+        yield program(opened(A, A), added, Add(1, _humans(5), mode=mode), reads, fresh_read(3, mode=mode))
+
+
+def _humans(*numbers: int) -> tuple[HumanMessage, ...]:
+    return tuple(HumanMessage(content=f"m{number}") for number in numbers)
 
 
 def probe_event_loop(backend: Backend, timeout: float) -> tuple[Program, Outcome]:
@@ -300,12 +322,28 @@ CHECKS = (
         modes=_BOTH,
     ),
     Check(
+        clause="ASY-1",
+        name="async calls have taken effect when they have been awaited",
+        cases=_awaits_in_a_row,
+        controls=in_steps,
+        modes=frozenset({"async"}),
+        baseline=False,
+    ),
+    Check(
         clause="ASY-2",
         name="sync and async calls see each other at once",
         cases=_mixed,
         draws=programs(sessions=1, handles=3, steps=14, operations=_ALL, modes=("sync", "async")),
         controls=in_one_mode,
         modes=_BOTH,
+    ),
+    Check(
+        clause="ASY-2",
+        name="sync calls see each other in a running event loop, or raise",
+        cases=_sync_calls_in_a_loop,
+        controls=in_steps,
+        modes=_BOTH,
+        baseline=False,
     ),
     Check(
         clause="ASY-3",
