@@ -154,6 +154,10 @@ def replay(
     return ClauseResult(id=rule.id, level=rule.level, outcome="failed", counterexample=found) if found else None
 
 
+def _is_measured(clause_id: str) -> bool:
+    return any(check.probe is not None for check in checks_of(clause_id))
+
+
 def _ignore(_event: Event) -> None:
     """The listener of a run that nobody listens to."""
 
@@ -205,7 +209,7 @@ class _Run:
         """
         if not self.configuration.exitfirst:
             return False
-        measured = [rule.id for rule in self.chosen if any(check.probe is not None for check in checks_of(rule.id))]
+        measured = [rule.id for rule in self.chosen if _is_measured(rule.id)]
         required = [rule.id for rule in self.chosen if rule.level == "MUST" and rule.id not in measured]
         wished = [rule.id for rule in self.chosen if rule.level != "MUST" and rule.id not in measured]
         rounds: tuple[tuple[list[str], Glance], ...] = (
@@ -229,8 +233,10 @@ class _Run:
         That of ERR-3, which a glance at any clause may show, is told if it was asked for.
         """
         for clause_id in clause_ids:
-            is_late = which != "first" and time.monotonic() - self.began > _SECONDS_OF_GLANCES
-            if not is_late and clause_id not in [told.id for told in self.results]:
+            is_late = time.monotonic() - self.began > _SECONDS_OF_GLANCES
+            # Whether the loop is blocked is measured anyway: it may be what made the glances late.
+            is_skipped = is_late and which != "first" and not _is_measured(clause_id)
+            if not is_skipped and clause_id not in [told.id for told in self.results]:
                 result = glance(self.subject, clause_id, self.configuration, which)
                 if result is not None and result.id in [rule.id for rule in self.chosen]:
                     yield result
