@@ -141,5 +141,6 @@ def test_a_message_within_its_limit_may_be_too_much_together_with_others() -> No
     large, small = HumanMessage("x" * 2**20), HumanMessage("m1")
     assert demand_of_write(Add(1, (large,)), limits).kind == "store"
     assert demand_of_write(Add(1, (small,)), limits, [small]).kind == "store"
+    assert demand_of_write(Add(1, (HumanMessage("x" * 2**19),)), limits, [small]).kind == "store"
     assert demand_of_write(Add(1, (small, large)), limits).kind == "store or refuse"
     assert demand_of_write(Add(1, (large,)), limits, [small]).kind == "store or refuse"

@@ -425,7 +425,7 @@ class TestValueStrategies:
 
     def test_batches(self) -> None:
         """Of every size asked for; with the same object twice, equal messages, and shared ids."""
-        batches = drawn(strategies.batches(min_size=1, max_size=4), 2 * FEW)
+        batches = drawn(strategies.batches(min_size=1, max_size=4), 6 * FEW)
         assert {len(batch) for batch in batches} == {1, 2, 3, 4}
         assert any(batch[0] is batch[-1] for batch in batches if len(batch) > 1)
         assert any(batch[0] is not batch[-1] and same_value(batch[0], batch[-1]) for batch in batches if len(batch) > 1)

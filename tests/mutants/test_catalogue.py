@@ -77,7 +77,7 @@ async def _smoke(writer: _Forms, reader: _Forms) -> None:
 
 
 class _Forms:
-    """Uses the sync forms of a history, or the async ones where there are no sync ones."""
+    """Uses the sync forms of a history, or the async ones where there are no sync ones, or none in a running loop."""
 
     def __init__(self, history: BaseChatMessageHistory) -> None:
         self.history = history
@@ -85,17 +85,17 @@ class _Forms:
     async def add(self, messages: list[BaseMessage]) -> None:
         try:
             self.history.add_messages(messages)
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError):
             await self.history.aadd_messages(messages)
 
     async def read(self) -> list[BaseMessage]:
         try:
-            return self.history.messages
-        except NotImplementedError:
+            return list(self.history.messages)
+        except (NotImplementedError, RuntimeError):
             return await self.history.aget_messages()
 
     async def clear(self) -> None:
         try:
             self.history.clear()
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError):
             await self.history.aclear()

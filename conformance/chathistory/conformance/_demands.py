@@ -18,11 +18,11 @@ from chathistory.reference import Messages
 _BEYOND = "beyond the declared limit"
 
 # A batch may be refused for its size where none of its messages may, as by a store whose transactions are bounded.
-_MOST_CHARACTERS = 2**18
+_MOST_BYTES = 2**18
 _MOST_MESSAGES = 100
 # So may an add to a history that is then longer than all must be able to hold (ORD-7).
 _LONG_HISTORY = 2_000
-_LONG_HISTORY_CHARACTERS = 2**20
+_LONG_HISTORY_BYTES = 2**20
 _PLAIN_PARTITION = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
@@ -65,9 +65,9 @@ def demand_of_write(step: Add | Assign, limits: Limits | None, before: Sequence[
         return demand
     if any(_bytes_of(message) > limit for message in step.messages):
         return _BEYOND_THE_LIMIT
-    # The limit is one of a message: what comes with others, or after others, may still be too much together.
-    is_alone = len(step.messages) == 1 and not before
-    return MUST_STORE if demand.reasons <= {SIZE} and (is_alone or not demand.reasons) else demand
+    # The limit is one of a message: with others, or after others, it may still be too much together.
+    may_be_too_much = len(step.messages) > 1 or (bool(before) and _is_long([*before, *step.messages]))
+    return demand if demand.reasons - {SIZE} or may_be_too_much else MUST_STORE
 
 
 def demand_of_ids(session_id: str, partition: str | None, limits: Limits | None) -> Demand:
@@ -119,18 +119,14 @@ def _demand_of_messages(step: Add | Assign) -> Demand:
 
 def _is_long(history: Sequence[Any]) -> bool:
     """Whether a history is so long that an add to it may be refused."""
-    return len(history) > _LONG_HISTORY or sum(map(_characters_of, history)) > _LONG_HISTORY_CHARACTERS
+    return len(history) > _LONG_HISTORY or sum(map(_bytes_of, history)) > _LONG_HISTORY_BYTES
 
 
 def _is_large(messages: Sequence[BaseMessage]) -> bool:
-    return sum(_characters_of(message) for message in messages) > _MOST_CHARACTERS or len(messages) > _MOST_MESSAGES
+    return sum(_bytes_of(message) for message in messages) > _MOST_BYTES or len(messages) > _MOST_MESSAGES
 
 
-def _characters_of(message: Any) -> int:
-    content = getattr(message, "content", None)
-    return len(content) if isinstance(content, str) else 0
-
-
-def _bytes_of(message: BaseMessage) -> int:
+def _bytes_of(message: Any) -> int:
     """How many bytes of UTF-8 the text of a message has."""
-    return size_of(message.content) if isinstance(message.content, str) else 0
+    content = getattr(message, "content", None)
+    return size_of(content) if isinstance(content, str) else 0
