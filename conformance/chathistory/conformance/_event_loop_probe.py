@@ -35,10 +35,11 @@ SLOWED_BY = 0.12
 
 _SIZES, _SIZES_AT_A_GLANCE = (2, 40, 300, 1), (2, 40)
 _LARGEST = (300,)
+_BATCH = 3
 _SECONDS_OF_A_LARGE_CALL = 1.0
 """After a call that took longer, as it may, none with more messages is waited for."""
-_SINGLES_OF_A_BATCH = 2
-"""A batch of three that takes as long as so many adds is sent one by one: a slowed store is spared large ones."""
+_SECONDS_OVER_A_SLOWED_STORE = 4.0
+"""A store that sends messages one by one would take many times as long for a large batch: it is spared that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ def _slowed_down(backend: Backend, loop: EventLoop, at_a_glance: bool) -> list[S
         with slower.slow(slowed_by):
             single, *others = probe.calls(ours, 2)
             batch = probe.batch(ours, 2)
-            is_for_many = not at_a_glance and batch.took < _SINGLES_OF_A_BATCH * single.took
+            of_a_message = max(batch.took - single.took, 0.0) / (_BATCH - 1)
+            is_for_many = not at_a_glance and _LARGEST[0] * of_a_message < _SECONDS_OVER_A_SLOWED_STORE
             stalls = [
                 single,
                 *others,
@@ -168,8 +170,8 @@ class _Probe:
 
     def batch(self, history: History, repetitions: int) -> Stall:
         """An add of several messages, which may take another way than that of one."""
-        name = "aadd_messages([HumanMessage('m1')] * 3)"
-        return _least(self.loop.run(_stall(name, lambda: _add(history, 3))) for _ in range(repetitions))
+        name = f"aadd_messages([HumanMessage('m1')] * {_BATCH})"
+        return _least(self.loop.run(_stall(name, lambda: _add(history, _BATCH))) for _ in range(repetitions))
 
     def amounts(self, handles: Iterable[History], sizes: Sequence[int]) -> list[Stall]:
         """Adds of so many messages, each with a read of all that are there, and a clear at the end.
