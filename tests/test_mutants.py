@@ -16,7 +16,8 @@ from chathistory.reference import CLAUSES
 
 pytestmark = pytest.mark.slow
 
-SEARCH = replace(EFFORTS["quick"], examples=20, shrink_seconds=0.2, timeout=4.0)
+# What is found is asked here, not how small it is.
+SEARCH = replace(EFFORTS["quick"], examples=20, shrink_seconds=0.0, timeout=4.0)
 # A race that a quick run looks for twice may hide both times.
 LONGER_SEARCH = replace(SEARCH, effort="full")
 TRIES_OF_A_RACE = 4
@@ -77,6 +78,6 @@ def test_a_correct_history_is_not_failed(odd: Odd) -> None:
 
 
 def _share_of(odd: Odd) -> list[str]:
-    """Each sixth clause, other ones for the next history: all of them on all is what the scorecard runs."""
-    clauses = [clause.id for number, clause in enumerate(CLAUSES) if (number + ODD.index(odd)) % 6 == 0]
+    """Each eighth clause, other ones for the next history: all of them on all is what the scorecard runs."""
+    clauses = [clause.id for number, clause in enumerate(CLAUSES) if (number + ODD.index(odd)) % 8 == 0]
     return sorted({*clauses, *odd.expected_failures})

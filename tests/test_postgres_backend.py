@@ -109,12 +109,15 @@ def _shape(get_session_history: Callable[[str], PostgresChatMessageHistory]) -> 
 
 
 # What differs between them are connections, transactions and types of columns: each is held to what that bears on.
-CONNECTIONS = ("ORD-1", "ISO-7", "CLR", "ERR-1", "ERR-2", "ERR-3", "ATM", "ASY", "CON")
+CONNECTIONS = ("ORD-1", "ISO-7", "CLR-3", "ERR-2", "ERR-3", "ATM-1", "ATM-2", "ASY-4", "ASY-5", "CON-1", "CON-5")
 SHAPES: dict[str, tuple[Callable[[ExitStack], Backend], tuple[str, ...]]] = {
     "a connection with autocommit": (lambda stack: over_a_connection(stack, autocommit=True), CONNECTIONS),
     "a connection without autocommit": (lambda stack: over_a_connection(stack, autocommit=False), CONNECTIONS),
     "a pool": (over_a_pool, CONNECTIONS),
-    "a table of langchain-postgres": (over_their_table, ("ORD", "ISO", "CLR", "VAL", "ERR-2", "ATM-1")),
+    "a table of langchain-postgres": (
+        over_their_table,
+        ("ORD", "ISO-1", "ISO-2", "ISO-3", "CLR", "VAL-2", "VAL-4", "VAL-5", "VAL-7", "ATM-1"),
+    ),
 }
 BRIEFLY = Configuration(effort="quick", examples=1)
 
