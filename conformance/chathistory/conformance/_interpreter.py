@@ -154,12 +154,13 @@ class Execution:
             self._written += math.inf if isinstance(step, AddBack | Cancel | Turn | Together | Trial) else len(messages)
             if isinstance(step, Add | Assign):
                 argument = self._arguments[step.handle] = messages
-            with time_limit(self._limit(step, messages), again=self._grows_no_more(step)):
+            limit = self._limit(step, messages)
+            with time_limit(limit, again=self._grows_no_more() if isinstance(step, AddBack) else None):
                 value = self._perform(step, messages)
         except OperationHungError:
             self._loop.abandon()
-            seconds = time.monotonic() - began
-            return Observation(index, step, session, "hung", began, seconds, argument=argument)
+            given = max(limit, round(time.monotonic() - began)) if isinstance(step, AddBack) else limit
+            return Observation(index, step, session, "hung", began, given, argument=argument)
         except Exception as error:  # noqa: BLE001 -- what a backend raises is an observation
             return Observation(index, step, session, "raised", began, error=error, argument=argument)
         if isinstance(step, Read):
@@ -184,14 +185,10 @@ class Execution:
         waits = step.seconds if isinstance(step, Wait) else 2 * SECONDS_TO_END if isinstance(step, Together) else 0
         return self.timeout * (1 + _SHARE_OF_A_MESSAGE * len(messages)) + waits
 
-    def _grows_no_more(self, step: Step) -> Callable[[], bool]:
-        """Whether a step may go on: one that was stopped early, since it might fill the memory, and does not."""
-        deadline, memory = time.monotonic() + self.timeout, most_memory_used()
-        return lambda: (
-            isinstance(step, AddBack)
-            and time.monotonic() < deadline
-            and most_memory_used() < memory + _MEMORY_TO_ADD_BACK
-        )
+    def _grows_no_more(self) -> Callable[[], bool]:
+        """Whether what is stopped early, since it might fill the memory, does not, and may go on as any other step."""
+        deadline, most = time.monotonic() + self.timeout, most_memory_used() + _MEMORY_TO_ADD_BACK
+        return lambda: time.monotonic() < deadline and most_memory_used() < most
 
     def _session_of(self, step: Step) -> SessionKey | None:
         if isinstance(step, Open):

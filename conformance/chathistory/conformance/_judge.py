@@ -142,7 +142,7 @@ class _Judge:
     def _judge_hung(self, observation: Observation) -> Divergence | None:
         """A call that did not return; after a refusal that is ERR-3's business, if others still answer."""
         after_refusal = self.record.after_refusal
-        wrong = self.record.count(hung(observation, seconds=round(observation.value, 1), after_refusal=after_refusal))
+        wrong = self.record.count(hung(observation, seconds=observation.value, after_refusal=after_refusal))
         if after_refusal and not self.lens.recovery:
             self.record.hung = wrong
             raise StopJudging

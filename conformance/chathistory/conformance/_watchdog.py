@@ -40,26 +40,22 @@ def most_memory_used() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _never() -> bool:
-    return False
-
-
 @contextmanager
-def time_limit(seconds: float, *, again: Callable[[], bool] = _never) -> Iterator[None]:
+def time_limit(seconds: float, *, again: Callable[[], bool] | None = None) -> Iterator[None]:
     """Raise OperationHungError in the block once it has taken so many seconds, and again every second after.
 
     A timer that somebody else had set is set again at the end, less the time that has passed.
 
     Args:
         seconds: the time.
-        again: asked when that has passed: whether the block may have another second.
+        again: asked when that has passed: whether the block may have another second; None never lets it.
     """
     if not is_available():
         yield
         return
 
     def on_time(number: int, frame: FrameType | None) -> None:
-        if not again():
+        if again is None or not again():
             _raise_hung(number, frame)
 
     earlier = signal.signal(signal.SIGALRM, on_time)

@@ -1,4 +1,4 @@
-"""How the suite opens the SQLite history, and what that history claims."""
+"""How the suite opens the SQLite history, and what that history claims: async calls, too, which need aiosqlite."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
+
+import aiosqlite
 
 from chathistory.adapters.sqlite._history import SQLiteChatMessageHistory
 from chathistory.adapters.sqlite._location import database_path
@@ -99,9 +101,4 @@ def _hold_write_lock(path: str, seconds: float, holding: threading.Event, over: 
 
 
 def _versions() -> dict[str, str]:
-    versions = {"sqlite": sqlite3.sqlite_version}
-    try:
-        versions["aiosqlite"] = version("aiosqlite")
-    except PackageNotFoundError:
-        versions["aiosqlite"] = "not installed"
-    return versions
+    return {"sqlite": sqlite3.sqlite_version, "aiosqlite": version(aiosqlite.__name__)}
