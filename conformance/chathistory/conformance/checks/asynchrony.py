@@ -130,7 +130,7 @@ def _awaits_in_a_row(_effort: Effort) -> Iterator[Program]:
 
 def in_steps(failing: Program) -> Iterator[Program]:
     """The calls of these trials as a plain program: sync ones with no loop, async ones with turns of it in between."""
-    for mode in {step.mode for step in failing.steps if isinstance(step, Trial)}:
+    for mode in dict.fromkeys(step.mode for step in failing.steps if isinstance(step, Trial)):
         reads = [Read(1, mode), Read(2, mode)]
         adds = [Add(handle, _humans(*numbers), mode=mode) for handle, numbers in ((1, (1,)), (1, (2, 3)), (2, (4,)))]
         added: list[Step] = [adds[0], *reads, adds[1], *reads, Clear(1, mode), *reads, adds[2], *reads]
