@@ -84,11 +84,11 @@ def server() -> Iterator[Server]:
         yield it
 
 
-@pytest.fixture(params=["memory", "folder", "redis"])
-def database(request: pytest.FixtureRequest, server: Server, tmp_path: Any) -> Iterator[ExampleDatabase]:
+@pytest.fixture(params=["memory", "folder", pytest.param("redis", marks=pytest.mark.redis)])
+def database(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[ExampleDatabase]:
     """An empty database of each kind that users have."""
     if request.param == "redis":
-        with closing(redis.Redis.from_url(server.url)) as client:
+        with closing(redis.Redis.from_url(request.getfixturevalue("server").url)) as client:
             client.flushall()
             yield RedisExampleDatabase(client)
     else:
@@ -162,6 +162,7 @@ def test_a_database_that_is_down_is_noted_and_fails_nobody() -> None:
     assert "secret" not in note
 
 
+@pytest.mark.redis
 def test_machines_share_what_they_find(
     pytester: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

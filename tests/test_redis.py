@@ -20,6 +20,7 @@ from chathistory.adapters.servers import Server, redis_server
 from chathistory.reference import DamagedMessageError, NotAMessageError, StoreError, UnstorableValueError
 
 redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.redis
 
 HOSTILE = (
     "",

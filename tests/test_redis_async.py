@@ -24,6 +24,7 @@ from chathistory.adapters.servers import Server, redis_server
 from chathistory.reference import StoreError
 
 redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.redis
 
 BATCH = ["x", "y", "z"]
 

@@ -17,6 +17,7 @@ from chathistory.adapters.servers import Server, redis_server
 from chathistory.conformance import Backend, ClauseResult, Configuration, check
 
 driver = pytest.importorskip("redis")
+pytestmark = pytest.mark.redis
 
 BackendFunction: TypeAlias = Callable[..., Iterator[Backend]]
 

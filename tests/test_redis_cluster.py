@@ -19,6 +19,7 @@ from chathistory.adapters.servers import Server, redis_cluster
 from chathistory.reference import StoreError
 
 redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.redis
 from redis.crc import key_slot  # noqa: E402 -- it need not be installed
 from redis.exceptions import AskError, ClusterDownError, MovedError  # noqa: E402 -- it need not be installed
 

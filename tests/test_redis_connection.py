@@ -25,6 +25,7 @@ from chathistory.adapters.servers import Server, redis_server
 from chathistory.reference import StoreError
 
 redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.redis
 
 Add = Callable[[RedisChatMessageHistory, list[BaseMessage]], None]
 

@@ -28,6 +28,7 @@ from chathistory.adapters.servers import (
 Opener = Callable[[str], AbstractContextManager[Server]]
 
 OPENERS: dict[str, Opener] = {"postgres": postgres_server, "redis": redis_server, "dynamodb": dynamodb_server}
+REDIS = pytest.param("redis", marks=pytest.mark.redis)
 SECRET = "hunter2-of-the-server"  # noqa: S105 -- what no error may contain
 
 
@@ -68,7 +69,7 @@ def folders_of_servers(there: Path) -> list[Path]:
     return [path for store in OPENERS for path in there.glob(f"chathistory-{store}-*")]
 
 
-@pytest.mark.parametrize("name", OPENERS)
+@pytest.mark.parametrize("name", ["postgres", REDIS, "dynamodb"])
 def test_an_embedded_server_answers_and_is_gone_afterwards(name: str) -> None:
     """It needs nothing but packages, listens on this machine only, and leaves nothing behind."""
     with OPENERS[name]("embedded") as server:
@@ -83,6 +84,7 @@ def test_an_embedded_server_answers_and_is_gone_afterwards(name: str) -> None:
         pass
 
 
+@pytest.mark.redis
 def test_a_redis_that_is_killed_comes_back_with_what_it_had() -> None:
     """On the same port, with the same data."""
     redis = pytest.importorskip("redis")
@@ -107,6 +109,7 @@ def test_a_postgres_that_is_killed_comes_back_with_what_it_had() -> None:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
+@pytest.mark.redis
 def test_a_cluster_has_all_slots() -> None:
     """Three masters that know one another."""
     redis = pytest.importorskip("redis")
@@ -117,6 +120,7 @@ def test_a_cluster_has_all_slots() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up under /proc")
+@pytest.mark.redis
 def test_no_server_outlives_a_killed_process() -> None:
     """Neither the servers nor their folders are left after a SIGKILL."""
     code = """if True:
@@ -162,7 +166,7 @@ def test_a_missing_server_is_one_line_without_its_password(name: str, url: str) 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis"])
+@pytest.mark.parametrize("name", ["postgres", REDIS])
 def test_a_wrong_password_is_told_and_not_shown(name: str) -> None:
     """Nor one that is missing; what the server says about it is passed on, and the server is no suspect."""
     with OPENERS[name]("embedded") as server:
@@ -198,6 +202,7 @@ def test_without_an_engine_docker_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     gc.collect()  # or the client's socket would be found in a later test
 
 
+@pytest.mark.redis
 def test_the_variable_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A choice by option goes before it."""
     with redis_server("embedded") as server:
@@ -248,13 +253,14 @@ def test_the_command_says_which_backends_have_no_choice() -> None:
     assert "no choice of servers" in done.stderr
 
 
+@pytest.mark.redis
 def test_soak_ends_with_a_verdict(tmp_path: Path) -> None:
     """Every call is kept, and what came of it."""
     import gzip
     import json
 
     def soaked(target: str) -> tuple[int, dict[str, Any]]:
-        done = chathistory("soak", target, "--minutes", "0.02", "--out", str(tmp_path))
+        done = chathistory("soak", target, "--minutes", "0.05", "--out", str(tmp_path))
         return done.returncode, json.loads((tmp_path / "soak.json").read_text())
 
     code, told = soaked("chathistory.adapters.redis.backend:redis")
@@ -266,7 +272,7 @@ def test_soak_ends_with_a_verdict(tmp_path: Path) -> None:
 def test_soak_in_a_pipe_goes_on_when_the_reader_leaves(tmp_path: Path) -> None:
     """Its first line is whole, however long; and it ends with the code of its verdict."""
     folder = tmp_path / ("long-" * 20)
-    command = [sys.executable, "-m", "chathistory.conformance", "soak", "sqlite", "--minutes", "0.01", "--out"]
+    command = [sys.executable, "-m", "chathistory.conformance", "soak", "sqlite", "--minutes", "0.05", "--out"]
     pipe = subprocess.PIPE
     with subprocess.Popen([*command, str(folder)], stdout=pipe, stderr=pipe, text=True) as soaking:  # noqa: S603 -- ours
         assert soaking.stdout is not None

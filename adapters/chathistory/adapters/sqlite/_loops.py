@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,6 +31,11 @@ class Connection(sqlite3.Connection):
     def close(self) -> None:
         """Close it."""
         with FORKS.held_off():
+            super().close()
+
+    def __del__(self) -> None:
+        """Close it without the warning of Python 3.13: a signal may come between opening and keeping it."""
+        with suppress(sqlite3.Error):
             super().close()
 
 
