@@ -214,7 +214,7 @@ class Execution:
             case Clear():
                 return self._either(step.handle, step.mode, "clear", "aclear")
             case Assign():
-                self._handles[step.handle].messages = messages
+                self._handles[step.handle].messages = _contain(messages, step.container)
             case AddBack():
                 self._add_back(step)
             case Edit():

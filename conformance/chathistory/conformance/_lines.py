@@ -55,7 +55,7 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
         case Clear():
             return f"{history}.{a}clear()"
         case Assign():
-            return prefixed(f"{history}.messages = ", argument or renderer.tree(list(step.messages)))
+            return prefixed(f"{history}.messages = ", _contained(step, renderer, argument))
         case AddBack():
             return called(
                 f"{history}.{a}add_messages",
@@ -114,8 +114,8 @@ def _adding(step: Add, renderer: Renderer, argument: str | None) -> Tree:
     return called(method, _contained(step, renderer, argument))
 
 
-def _contained(step: Add, renderer: Renderer, argument: str | None) -> Tree:
-    """What `add_messages` is handed, in its container."""
+def _contained(step: Add | Assign, renderer: Renderer, argument: str | None) -> Tree:
+    """What `add_messages` or `messages` is handed, in its container."""
     if step.container == "bare":
         return f"{argument}[0]" if argument else renderer.tree(step.messages[0])
     if step.container == "tuple" and not argument:

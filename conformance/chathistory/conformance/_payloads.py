@@ -19,8 +19,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 from langchain_core.messages.base import TextAccessor
+from langchain_core.runnables.graph import NodeStyles
 
 from chathistory.conformance._hardness import DEEP_NESTING, LARGE_INT, LONE_SURROGATE, NOT_JSON, NUL, SIZE
 from chathistory.conformance._hardness import hard_reasons as hard_reasons  # part of the catalogue
@@ -181,6 +183,14 @@ LOOKALIKES: tuple[Text, ...] = (
     Text("infinity", "-Infinity"),
     Text("undefined", "undefined"),
     Text("spreadsheet formula", "=1+1"),
+    Text("separators of lists", "a||b|||c;;d,,e::f~~g@@h##i$$j&&k==l--m__n^^o\\/p<>q=>r->s~|~t#;#u|,|v"),
+    Text("separators of lines", "a\n---\nb\n***\nc\n===\nd\n\n\n\ne\n-----\nf\n\n---\n\ng\n#\nh\n--\n"),
+    Text("tokens of prompts", "<|im_start|>user\na<|im_end|> <|endoftext|> <s>[INST] <<SYS>>b<</SYS>> c [/INST]</s>"),
+    Text(
+        "more tokens of prompts",
+        "<|eot_id|><|start_header_id|>system<|end_header_id|> <eos> <sep> [SEP] [CLS] <pad> <unk> <br>",
+    ),
+    Text("transcript", "Human: a\nAI: b\nSystem: c\n\nAssistant: d\nuser: e\nTool: f\nHuman:"),
     Text("CSV", 'a,"b ""c""";d\te'),
     Text("URI of data", "data:text/plain;base64,YQ=="),
     Text("URI of data, not canonical", "data:image/png;base64,YR== data:;base64,YQ data:,a%20b DATA:TEXT/PLAIN,x"),
@@ -353,8 +363,11 @@ UNSTORABLE: tuple[Value, ...] = tuple(
         ("date", dt.date(2024, 2, 29)),
         ("UUID", uuid.UUID(int=1)),
         ("object", SimpleNamespace(a=1)),
+        ("dataclass", NodeStyles(default="a", first="b", last="c")),
+        # What a retriever that is a tool gives for its artifact.
+        ("document", Document(page_content="a", metadata={"n": 1})),
+        ("documents", [Document(page_content="a")]),
         ("message inside", {"message": HumanMessage(content="x")}),
-        ("key that is a tuple", {(1, 2): "a", "b": 1}),
         ("key that is bytes", {b"a": 1}),
         ("member of an enumeration", uuid.SafeUUID.safe),
         ("path", PurePosixPath("a/b")),
@@ -383,6 +396,7 @@ UNUSUAL: tuple[Value, ...] = tuple(
         ("tuple in a list", [(1, 2)]),
         ("tuple in a dict", {"a": {"b": ("c",)}}),
         ("int keys", {1: "a", 2: "b"}),
+        ("key that is a tuple", {(1, 2): "a", "b": 1}),
         ("None key", {None: "a"}),
         ("bool keys", {True: "a", False: "b"}),
         ("float keys", {1.5: "a", 2.0: "b"}),

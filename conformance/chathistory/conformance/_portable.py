@@ -26,8 +26,10 @@ from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 from urllib.parse import SplitResult
 
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.base import TextAccessor
+from langchain_core.runnables.graph import NodeStyles
 
 from chathistory.conformance._errors import UsageError
 from chathistory.conformance._odd_messages import OddMessage, TaggedHumanMessage
@@ -270,6 +272,8 @@ _WRITERS: Mapping[type, tuple[str, Callable[[Any, str], Any]]] = {
     HTTPStatus: ("$status", lambda value, _: int(value)),
     uuid.SafeUUID: ("$safety", lambda value, _: value.name),
     types.SimpleNamespace: ("$namespace", lambda value, place: _dict_to_json(vars(value), place)),
+    Document: ("$document", lambda value, place: _to_json([value.page_content, value.metadata], place)),
+    NodeStyles: ("$styles", lambda value, place: _to_json([value.default, value.first, value.last], place)),
     object: ("$object", lambda _, __: "object()"),
 }
 
@@ -410,6 +414,11 @@ def _namespace(data: Any, place: str) -> types.SimpleNamespace:
     return namespace
 
 
+def _document(data: Any, place: str) -> Document:
+    content, metadata = _values(data, place)
+    return Document(page_content=_text(content, place), metadata=metadata)
+
+
 def _object(data: Any, place: str) -> Any:
     if data == "object()":
         return object()
@@ -456,6 +465,8 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "$status": lambda data, _: HTTPStatus(data),
     "$safety": lambda data, place: uuid.SafeUUID[_text(data, place)],
     "$namespace": _namespace,
+    "$document": _document,
+    "$styles": lambda data, place: NodeStyles(*(_text(part, place) for part in _list(data, place))),
     "$object": _object,
     "$items": _from_items,
     "$repeat": _repeated,

@@ -72,10 +72,11 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Assign to the attribute: `h.messages = [...]`."""
+    """Assign to the attribute: `h.messages = [...]`, of a `container` as `Add` has them."""
 
     handle: int
     messages: tuple[Any, ...]
+    container: Container = "list"
 
 
 @dataclass(frozen=True, slots=True)

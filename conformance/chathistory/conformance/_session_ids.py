@@ -138,6 +138,10 @@ _NUMBERS = (
             "0_{number}",
         ),
     ),
+    Collision("digits of other scripts", ("1{number}", "\uff11{number}", "\u0661{number}", "\u0967{number}")),
+    _after_run(
+        "numbers at the end", "-1", "-01", "-1.0", "-1e0", "-0x1", "-\uff11", "-\u0661", "-+1", "- 1", "-1_0", "-10"
+    ),
     Collision("digits that look hexadecimal", ("{number}", "0x{number}", "0X{number}", "x{number}", "{number}h")),
     Collision(
         "digits that look like a UUID",

@@ -19,8 +19,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import SplitResult
 
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.messages.base import TextAccessor
+from langchain_core.runnables.graph import NodeStyles
 
 from chathistory.conformance._layout import Block, Tree, called, flat, laid_out, prefixed, suffixed
 from chathistory.conformance._literals import bytes_source, float_source, int_source, text_source
@@ -34,7 +36,9 @@ _MODULE_OF_NAME: Mapping[str, str] = {
     **{cls.__name__: "langchain_core.messages" for cls in MESSAGE_CLASSES},
     "BaseMessage": "langchain_core.messages",
     "Decimal": "decimal",
+    "Document": "langchain_core.documents",
     "Literal": "typing",
+    "NodeStyles": "langchain_core.runnables.graph",
     "HTTPStatus": "http",
     "OrderedDict": "collections",
     "PurePosixPath": "pathlib",
@@ -134,6 +138,9 @@ class Renderer:
         if kind is types.SimpleNamespace:
             self.names.add("SimpleNamespace")
             return self._call("SimpleNamespace", [], vars(value))
+        if kind is Document:
+            self.names.add("Document")
+            return self._call("Document", [], {"page_content": value.page_content, "metadata": value.metadata})
         if kind in _SCALARS:
             needed, source = _SCALARS[kind]
             self.names.update(needed)
@@ -279,6 +286,10 @@ _SCALARS: Mapping[type, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     PurePosixPath: (("PurePosixPath",), lambda value: f"PurePosixPath({text_source(str(value))})"),
     SplitResult: (("SplitResult",), lambda value: f"SplitResult({', '.join(map(text_source, value))})"),
     HTTPStatus: (("HTTPStatus",), lambda value: f"HTTPStatus({int(value)})"),
+    NodeStyles: (
+        ("NodeStyles",),
+        lambda value: f"NodeStyles({', '.join(map(text_source, (value.default, value.first, value.last)))})",
+    ),
     uuid.SafeUUID: (("SafeUUID",), lambda value: f"SafeUUID.{value.name}"),
     TextAccessor: (("TextAccessor",), lambda value: f"TextAccessor({text_source(str.__str__(value))})"),
     datetime.datetime: (

@@ -61,6 +61,11 @@ def _carried_out(_effort: Effort) -> Iterator[Program]:
         yield program(opened(A), Add(1, numbered(1)), Add(1, (message,)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Read(1))
     yield program(opened(A), Add(1, (HumanMessage(content=filled(3_000_000)),)), Read(1))
+    # Among others, too: what is too large for a place of its own, or for a batch, may be left out of one.
+    for size in (70_000, 450_000, 1_100_000):
+        large = HumanMessage(content=filled(size))
+        for batch in ((large, *numbered(1)), (*numbered(1), large), (*numbered(1), large, *numbered(1, first=2))):
+            yield program(opened(A), Add(1, batch), Read(1))
 
 
 def _recovered(_effort: Effort) -> Iterator[Program]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -53,6 +54,15 @@ _EXTRA_COLUMNS = (
 )
 
 _FILLED = {"key": "value"}
+
+# Keys under which providers put JSON as text.
+_TEXTUAL_KEYS = (
+    *("arguments", "args", "input", "output", "result", "content", "text", "data", "kwargs", "json", "body", "payload"),
+    *("value", "message", "messages", "metadata", "function_call", "tool_calls", "artifact", "parameters", "schema"),
+)
+
+# Texts beyond this length are tried where length matters.
+_LONG_TEXT = 1_000
 
 # Ids as langchain-core and providers give them, and as a record may have for its own.
 _IDS = (
@@ -106,6 +116,81 @@ def _in_chunks(batch: Iterable[BaseMessage], size: int = 40) -> Iterator[Program
     while rest:
         yield _kept(rest[:size])
         rest = rest[size:]
+
+
+def in_kwargs(value: Any) -> BaseMessage:
+    """A message that holds a value of any kind."""
+    return _PLACES["additional_kwargs"](value)
+
+
+def _must_be_kept(batch: Iterable[BaseMessage]) -> tuple[BaseMessage, ...]:
+    return tuple(message for message in batch if not hard_reasons(message))
+
+
+@cache
+def sample_of_values() -> tuple[BaseMessage, ...]:
+    """Messages of every class with every field, content and value that must be kept; most plain in their texts."""
+    batch: list[BaseMessage] = []
+    for cls in MESSAGE_CLASSES:
+        fields = optional_fields(cls)
+        batch.append(build(cls, **{name: options[0] for name, options in fields.items()}))
+        batch += [build(cls, **{name: options[-1]}) for name, options in fields.items()]
+    batch += (HumanMessage(content=content.value) for content in CONTENTS)
+    for value in (*NUMBERS, *CONTAINERS):
+        call = {"name": "f", "args": {"value": value.value}, "id": "call_1", "type": "tool_call"}
+        batch.append(AIMessage(content="m1", additional_kwargs={"value": value.value}, tool_calls=[call]))
+    batch += (HumanMessage(content="m1", additional_kwargs={"value": value}) for value in _LOOKALIKE_VALUES)
+    batch += _of_providers("text")
+    return _must_be_kept(_told_apart(filter(is_valid, batch)))
+
+
+@cache
+def sample_of_texts() -> tuple[BaseMessage, ...]:
+    """Messages of humans and of the AI with each text that must be kept."""
+    texts = [text.value for text in TEXTS if len(text.value) < _LONG_TEXT]
+    batch: list[BaseMessage] = []
+    for text in texts:
+        batch += (cls(content=text, additional_kwargs={"value": text}) for cls in (HumanMessage, AIMessage))
+    return _must_be_kept([*batch, HumanMessage(content=filled(40_000)), AIMessage(content=filled(70_000))])
+
+
+def _of_providers(text: str) -> Iterator[BaseMessage]:
+    """Answers as integrations make them: what the provider sent stands beside what was made of it."""
+    call = {"name": "look", "args": {"at": "home"}, "id": "call_1", "type": "tool_call"}
+    raw = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": text}, "index": 0}
+    yield AIMessage(content="", additional_kwargs={"tool_calls": [raw], "refusal": None}, tool_calls=[call])
+    yield AIMessage(content="", additional_kwargs={"function_call": {"name": "look", "arguments": text}})
+    yield AIMessage(
+        content=[{"type": "text", "text": "m1"}, {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}],
+        tool_calls=[call],
+        response_metadata={"id": "msg_1", "model": "m", "stop_reason": "tool_use", "stop_sequence": None},
+        additional_kwargs={"__look_thought_signatures__": {"call_1": text}, "reasoning_content": text},
+    )
+    yield AIMessage(
+        content="m1",
+        additional_kwargs={"parsed": {"answer": text}, "audio": {"id": "a1", "data": text, "transcript": text}},
+        response_metadata={
+            "token_usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+            "logprobs": {"content": [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]},
+            "finish_reason": "stop",
+            "system_fingerprint": "fp_1",
+            "headers": {"x-request-id": text},
+        },
+        usage_metadata={
+            "input_tokens": 1,
+            "output_tokens": 2,
+            "total_tokens": 3,
+            "input_token_details": {"cache_read": 0},
+            "output_token_details": {"reasoning": 0},
+        },
+    )
+    yield ToolMessage(
+        content="m1",
+        tool_call_id="call_1",
+        name="look",
+        artifact={"documents": [{"page_content": text, "metadata": {"source": text}, "type": "Document"}]},
+        additional_kwargs={"tool_call": {"id": "call_1", "arguments": text}},
+    )
 
 
 def _every_class(_effort: Effort) -> Iterator[Program]:
@@ -212,8 +297,9 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(_changed_in_place())
     yield _kept(cls(content="m1", id=identity) for cls in (HumanMessage, AIMessage) for identity in _IDS)
     yield _kept([HumanMessage(content="m1", **dict.fromkeys(_EXTRA_COLUMNS, "m1"))])
+    yield _kept(_of_providers("m1"))
     for place in _OBJECTS.values():
-        yield _kept(place({"type": "m1", name: "m1"}) for name in _COLUMNS)
+        yield _kept(place({"type": "m1", name: "m1"}) for name in (*_COLUMNS, *_EXTRA_COLUMNS))
     for cls in MESSAGE_CLASSES:
         values = optional_fields(cls)
         batch = [build(cls, **{name: value}) for name, options in values.items() for value in options]
@@ -232,13 +318,13 @@ def _every_number(_effort: Effort) -> Iterator[Program]:
 
 def _every_text(_effort: Effort) -> Iterator[Program]:
     texts = [text for text in TEXTS if text not in LOOKALIKES]
-    yield from _texts_everywhere([text.value for text in texts if len(text.value) < 1_000])
+    yield from _texts_everywhere([text.value for text in texts if len(text.value) < _LONG_TEXT])
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
-    everything = "|".join(text.value for text in texts if len(text.value) < 1_000 and not text.hard)
+    everything = "|".join(text.value for text in texts if len(text.value) < _LONG_TEXT and not text.hard)
     yield _kept(build(cls, content=f"\ufeff a\r\n{everything}\r\n ") for cls in CONTENT_CLASSES)
     yield _kept(HumanMessage(content=filled(size) + everything) for size in (5_000, 70_000))
-    long = [text.value for text in texts if len(text.value) >= 1_000]
+    long = [text.value for text in texts if len(text.value) >= _LONG_TEXT]
     yield _kept(HumanMessage(content=text) for text in long)
     yield _kept(place(filled(size)) for place in _PLACES.values() for size in (5_000, 40_000, 70_000))
     yield _kept(_with_plain_values(message, (float, int)) for message in _block_contents())
@@ -339,6 +425,9 @@ def _lookalikes(_effort: Effort) -> Iterator[Program]:
     for name in ("additional_kwargs", "artifact"):
         yield from _in_chunks(map(_PLACES[name], _marked()), 60)
     yield from _in_chunks(map(_OBJECTS["tool call"], _marked()), 60)
+    for text in ('{"a": 1}', "[1]", "1", "null"):
+        yield _kept(_of_providers(text))
+        yield _kept(place(dict.fromkeys(_TEXTUAL_KEYS, text)) for place in (*_OBJECTS.values(), *_PLACES.values()))
     for place in _PLACES.values():
         yield _kept(place(value) for value in (*_LOOKALIKE_VALUES, *(like.value for like in _LIKE_OBJECTS)))
     yield _kept([HumanMessage(content=[_LC]), HumanMessage(content="m1", additional_kwargs=_LC)])

@@ -83,6 +83,32 @@ def _alike_of_every_class(_effort: Effort) -> Iterator[Program]:
         yield program(opened(A), Add(1, (HumanMessage(content="m1", id="id-1"), *alike)), Read(1))
 
 
+def _repeated_by_others(_effort: Effort) -> Iterator[Program]:
+    """The same message by several handles, one straight after the other, as two who say the same."""
+    for same in (HumanMessage(content="m1"), AIMessage(content="m1", id="id-1")):
+        for count in (1, 2):
+            batch = (same,) * count
+            yield program(opened(A, A), Add(1, batch), Add(2, batch), Read(1), fresh_read(3))
+            yield program(opened(A, A), Add(1, batch), Add(2, batch), Add(1, batch), Add(2, batch), Read(2))
+        asked = (same, AIMessage(content="m2"))
+        yield program(opened(A, A, A), Add(1, asked), Add(2, asked), Add(3, asked), Read(1))
+        calls: list[Step] = [Add(handle, (same,), call="add_message") for handle in (1, 2, 1)]
+        yield program(opened(A, A), calls, Read(1))
+
+
+def _by_different_messages(failing: Program) -> Iterator[Program]:
+    """The same program with messages that differ: what fails then is no matter of equal ones."""
+    count = itertools.count(1)
+    yield Program(
+        tuple(
+            replace(step, messages=tuple(HumanMessage(content=f"m{next(count)}") for _ in step.messages))
+            if isinstance(step, Add)
+            else step
+            for step in failing.steps
+        )
+    )
+
+
 def _with_ids_apart(failing: Program) -> Iterator[Program]:
     """The same program with another id for each message, and each result's call: then it is the message's fault."""
     yield Program(
@@ -324,6 +350,12 @@ CHECKS = (
         name="add counts messages of every class that share an id",
         cases=_alike_of_every_class,
         controls=_with_ids_apart,
+    ),
+    Check(
+        clause="ORD-3",
+        name="add counts equal messages of several handles",
+        cases=_repeated_by_others,
+        controls=_by_different_messages,
     ),
     Check(
         clause="ORD-4",

@@ -27,7 +27,7 @@ from chathistory.conformance._session_ids import COLLIDING_SESSIONS, HOSTILE_SES
 from chathistory.conformance.checks._check import A, B, C, Check, async_twin, fresh_read, numbered, opened
 from chathistory.conformance.strategies import programs
 
-_OTHERS = Lens(foreign_only=True, stable=True)
+OTHERS = Lens(foreign_only=True, stable=True)
 
 
 def rich(label: str) -> tuple[BaseMessage, ...]:
@@ -288,6 +288,15 @@ def _partitions(_effort: Effort) -> Iterator[Program]:
         Open(4, "b{run}", partition="{run}a:"),
     ]
     yield _in_partitions(shifted)
+    # Whose name ends with the delimiter, and whose ends with what the delimiter is escaped by.
+    for delimiter in ":|/":
+        for escape in "\\%_" + delimiter:
+            pair = [
+                Open(1, "b{run}", partition=f"{{run}}{delimiter}"),
+                Open(2, f"{delimiter}b{{run}}", partition=f"{{run}}{escape}"),
+                Open(3, f"{delimiter}{delimiter}b{{run}}", partition="{run}"),
+            ]
+            yield _in_partitions(pair)
 
 
 def _in_partitions(opens: list[Open]) -> Program:
@@ -380,7 +389,7 @@ def without_refusals(failing: Program) -> Iterator[Program]:
 _PARTITIONS_APART = Check(
     clause="ISO-6",
     name="partitions isolate as sessions do",
-    lens=_OTHERS,
+    lens=OTHERS,
     cases=_partitions,
     controls=_in_sessions,
     needs=_needs_partitions,
@@ -390,7 +399,7 @@ CHECKS = (
     Check(
         clause="ISO-1",
         name="operations leave other sessions as they are",
-        lens=_OTHERS,
+        lens=OTHERS,
         cases=_several_sessions,
         draws=programs(sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=each_session_alone,
@@ -398,7 +407,7 @@ CHECKS = (
     Check(
         clause="ISO-2",
         name="session ids are compared exactly",
-        lens=_OTHERS,
+        lens=OTHERS,
         cases=_collisions,
         controls=with_plain_ids_and_each_alone,
     ),
@@ -426,7 +435,7 @@ CHECKS = (
     Check(
         clause="ISO-5",
         name="an empty id stands for no other session",
-        lens=_OTHERS,
+        lens=OTHERS,
         cases=_empty_ids,
         controls=with_plain_ids_and_again,
     ),
