@@ -154,6 +154,14 @@ def test_what_the_first_calls_raise_is_told_with_its_place(factory: Callable[[st
         check(factory, configuration=QUICK)
 
 
+def test_what_no_other_process_can_have_is_told_at_once() -> None:
+    """Rather than calls that never ran being taken for calls that did no harm."""
+    backend = Backend(name="mine", get_session_history=Raising, in_another_process=lambda _: Raising())
+    with pytest.raises(BackendError, match="its in_another_process can't be pickled") as raised:
+        check(backend, configuration=QUICK)
+    assert "\n" not in str(raised.value)
+
+
 class Unanswering(InMemoryChatMessageHistory):
     """Never comes back."""
 

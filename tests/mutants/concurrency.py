@@ -412,6 +412,32 @@ class LocksInItsProcessOnly(NetworkHistory):
             super()._clear()
 
 
+_IN_THE_PROCESS: dict[Any, list[str]] = {}
+
+
+@network_mutant("CON-1", "CON-3", "CON-4", "ISO-3", hardness="stateful")
+class KeepsSessionsInItsProcess(NetworkHistory):
+    """The sessions of a process are kept in its memory, and it is taken for granted that nobody else has them."""
+
+    claims = frozenset({"core", "threads", "processes"})
+
+    def _read(self) -> list[str]:
+        with _OF_THE_PROCESS:
+            return list(_IN_THE_PROCESS.get((self.address, self.key), ()))
+
+    def _add(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            _IN_THE_PROCESS.setdefault((self.address, self.key), []).extend(texts)
+
+    def _put(self, texts: list[str]) -> None:
+        with _OF_THE_PROCESS:
+            _IN_THE_PROCESS[self.address, self.key] = list(texts)
+
+    def _clear(self) -> None:
+        with _OF_THE_PROCESS:
+            _IN_THE_PROCESS.pop((self.address, self.key), None)
+
+
 @network_mutant("CON-3", "CON-4", "CON-2", "DUR-1", hardness="timing")
 class NumbersByTheProcess(NetworkHistory):
     """Messages are ordered by a number that each process counts for itself, beginning with what it finds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from chathistory.conformance._program import Mode, new_token
 from chathistory.conformance._text import error_line, raised_at
 from chathistory.conformance._watchdog import OperationHungError, time_limit
 from chathistory.conformance.trials._finding import loops_over_batches
+from chathistory.conformance.trials._writers import ImportedFactory
 
 _ADDS = 12
 SLOW = 0.03
@@ -60,6 +62,7 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
     Raises:
         BackendError: one line that says what failed, if anything raised or did not return.
     """
+    _check_what_is_sent(backend)
     session_id = new_token().fill("{run}-smoke")
     modes: set[Mode] = {"async"} if "async" in backend.claims else set()
     try:
@@ -83,6 +86,20 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
             f"{backend.name}: the first add and read failed: {error_line(error)}{raised_at(error)}"
         ) from error
     return Subject(backend, frozenset(modes), loops_over_batches(history), max(latency, opening))
+
+
+def _check_what_is_sent(backend: Backend) -> None:
+    """Other processes are sent what opens the store there; without it nothing they do could be judged."""
+    offered = backend.in_another_process
+    if offered is None or isinstance(offered, ImportedFactory):
+        return
+    try:
+        pickle.dumps(offered)
+    except Exception as error:  # noqa: BLE001 -- whatever keeps it from being pickled
+        raise BackendError(
+            f"{backend.name}: its in_another_process can't be pickled, so no other process can have it; give a "
+            f"function of a module, or functools.partial of one: {error_line(error)}"
+        ) from None
 
 
 def is_history(value: object) -> bool:

@@ -200,6 +200,10 @@ def _needs_processes(backend: Backend) -> str:
     return needs_processes(backend) if "processes" in set(backend.claims) else "it does not claim processes"
 
 
+def _needs_processes_without_durability(backend: Backend) -> str:
+    return "DUR-1 looks at it" if "durable" in set(backend.claims) else _needs_processes(backend)
+
+
 def _needs_to_be_without_threads(backend: Backend) -> str:
     return "CON-4 looks at it" if "threads" in set(backend.claims) else ""
 
@@ -353,6 +357,18 @@ CHECKS = (
     _APART,
     by_tasks(_APART),
     _KEPT,
+    # Who is not durable is not asked by DUR-1 whether others see it.
+    replace(
+        _check(
+            "CON-1",
+            "a message that another process has added is there",
+            "lost",
+            "processes",
+            (((1, 2, 1),), ((1, 2, 1), (1, 2, 1))),
+            controls=one_after_another,
+        ),
+        needs=_needs_processes_without_durability,
+    ),
     _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),
     _check("CON-3", "a later read extends an earlier one", "prefix", "processes", _PROCESSES),
