@@ -1108,3 +1108,40 @@ class ReplacesSurrogatesInLongTexts(Altering):
         if type(message.content) is str and len(message.content) > 4_096:
             message.content = message.content.encode("utf-8", "replace").decode()
         return message
+
+
+@mutant("VAL-5", "VAL-2", hardness="data", operations=2)
+class DropsTheLastNewlineOfAnAnswer(Altering):
+    """Models end their answers with a newline, which looks untidy; what people write is left alone."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if type(message) is AIMessage and isinstance(message.content, str):
+            message.content = message.content.removesuffix("\n")
+        return message
+
+
+@mutant("VAL-5", hardness="data", operations=2)
+class DropsTagCharacters(Altering):
+    """Tags are invisible, and prompts have been smuggled in by them."""
+
+    def _text(self, text: str) -> str:
+        return re.sub("[\U000e0000-\U000e007f]", "", text)
+
+
+@mutant("VAL-2", hardness="data", operations=2)
+class FlattensWhatTheSystemSays(Altering):
+    """The system's prompt is a text in every API that counts, so its blocks are joined."""
+
+    def _altered(self, message: BaseMessage) -> BaseMessage:
+        if message.type == "system" and isinstance(message.content, list):
+            parts = [part if isinstance(part, str) else part.get("text", "") for part in message.content]
+            message.content = "".join(map(str, parts))
+        return message
+
+
+@mutant("VAL-3", "VAL-4", "VAL-7", hardness="data", operations=2)
+class TakesInnerIdsForItsOwn(Altering):
+    """What the database calls `_id` is taken out of every object, wherever it stands."""
+
+    def _value(self, value: Any) -> Any:
+        return {key: item for key, item in value.items() if key != "_id"} if isinstance(value, dict) else value

@@ -106,6 +106,8 @@ _UNICODE = (
     Text("private use", "\ue000\U000f0000"),
     Text("replacement character", "\ufffd"),
     Text("last code point", "\U0010ffff"),
+    Text("tags and variation selectors", "".join(map(chr, (*range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0))))),
+    Text("beyond the basic plane, one of each block", "".join(map(chr, range(0x1_00A5, 0x11_0000, 0x100)))),
     # What others are written as by those who can't write them as they are.
     Text("full-width forms", "".join(map(chr, range(0xFF01, 0xFF5F)))),
     Text("control pictures", "".join(map(chr, range(0x2400, 0x2427)))),

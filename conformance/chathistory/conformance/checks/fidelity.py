@@ -111,6 +111,11 @@ def _told_apart(batch: Iterable[BaseMessage]) -> Iterator[BaseMessage]:
         yield message
 
 
+def _in_one_batch(batch: Iterable[BaseMessage]) -> Program:
+    """What must be kept, by one add."""
+    return program(opened(A), Add(1, _must_be_kept(_told_apart(batch))), Read(1), fresh_read(2))
+
+
 def _in_chunks(batch: Iterable[BaseMessage], size: int = 40) -> Iterator[Program]:
     rest = list(batch)
     while rest:
@@ -218,6 +223,8 @@ def _every_content(_effort: Effort) -> Iterator[Program]:
     call = {"name": "f", "args": {"at": "home"}, "id": "call_1", "type": "tool_call"}
     yield _kept([AIMessage(content=["m1", use], tool_calls=[call]), AIMessage(content=[use], tool_calls=[call])])
     yield _kept([build(cls, content="") for cls in CONTENT_CLASSES])
+    for cls in CONTENT_CLASSES:
+        yield _in_one_batch(build(cls, content=value) for value in values)
     yield program(
         opened(A),
         Add(1, (HumanMessage(content=""), AIMessage(content=[]), HumanMessage(content="m3"))),
@@ -298,6 +305,8 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(cls(content="m1", id=identity) for cls in (HumanMessage, AIMessage) for identity in _IDS)
     yield _kept([HumanMessage(content="m1", **dict.fromkeys(_EXTRA_COLUMNS, "m1"))])
     yield _kept(_of_providers("m1"))
+    inside = {"inside": [dict.fromkeys((*_COLUMNS, *_EXTRA_COLUMNS, *_TEXTUAL_KEYS), "m1")]}
+    yield _kept(place(inside) for place in _PLACES.values())
     for place in _OBJECTS.values():
         yield _kept(place({"type": "m1", name: "m1"}) for name in (*_COLUMNS, *_EXTRA_COLUMNS))
     for cls in MESSAGE_CLASSES:
@@ -319,6 +328,8 @@ def _every_number(_effort: Effort) -> Iterator[Program]:
 def _every_text(_effort: Effort) -> Iterator[Program]:
     texts = [text for text in TEXTS if text not in LOOKALIKES]
     yield from _texts_everywhere([text.value for text in texts if len(text.value) < _LONG_TEXT])
+    for cls in CONTENT_CLASSES:
+        yield _in_one_batch(build(cls, content=text.value) for text in texts if len(text.value) < _LONG_TEXT)
     for place in _PLACES.values():
         yield _kept(place(value.value) for value in _TEXTUAL)
     everything = "|".join(text.value for text in texts if len(text.value) < _LONG_TEXT and not text.hard)
@@ -422,6 +433,8 @@ def _marked() -> Iterator[dict[str, Any]]:
 
 def _lookalikes(_effort: Effort) -> Iterator[Program]:
     yield from _texts_everywhere([text.value for text in LOOKALIKES])
+    for cls in CONTENT_CLASSES:
+        yield _in_one_batch(build(cls, content=text.value) for text in LOOKALIKES)
     for name in ("additional_kwargs", "artifact"):
         yield from _in_chunks(map(_PLACES[name], _marked()), 60)
     yield from _in_chunks(map(_OBJECTS["tool call"], _marked()), 60)
