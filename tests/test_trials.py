@@ -344,7 +344,13 @@ def run_script(script: str, folder: Path, target: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("name", "clause"),
-    [("retries", "DUR-4"), ("reads_first", "COST-1"), ("forgets", "DUR-1"), ("races", "CON-1")],
+    [
+        ("retries", "DUR-4"),
+        ("reads_first", "COST-1"),
+        ("forgets", "DUR-1"),
+        ("races", "CON-1"),
+        ("answers_early", "DUR-2"),
+    ],
 )
 def test_the_script_of_a_trial_runs_by_itself(name: str, clause: str, tmp_path: Path) -> None:
     """It fails on the history that it was found on, and not on a correct one."""
