@@ -250,6 +250,26 @@ class ReadsAnOldSnapshotAsynchronously(TableHistory):
         return self.store.notes["reader"]  # type: ignore[no-any-return]
 
 
+@mutant("ASY-2", "ASY-1", "ERR-2", "CON-4", hardness="stateful", operations=2)
+class AddsAsyncBatchesInTheNextTurn(_AtOnce):
+    """A batch is left to a task; an async read gives it its turn, and a sync one in the same coroutine doesn't."""
+
+    claims = PLAIN
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if len(items) > 1:
+            self._begin(self._add(items))
+        else:
+            await self._arun(self._add(items))
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        await asyncio.sleep(0.001)
+        return await super().aget_messages()
+
+
 # ASY-3
 
 

@@ -122,6 +122,14 @@ TRIALS: Mapping[str, TrialDefinition] = {
             seconds=_SECONDS_OF_A_ROW,
         ),
         TrialDefinition(
+            "both forms in a coroutine",
+            "mixed_in_a_coroutine",
+            "sync calls and awaited async calls see each other at once, or raise",
+            _ROWS,
+            is_brief=True,
+            seconds=_SECONDS_OF_A_ROW,
+        ),
+        TrialDefinition(
             "another process",
             "another_process",
             "every process reads every acknowledged message",

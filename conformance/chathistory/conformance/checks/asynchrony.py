@@ -124,6 +124,17 @@ def _sync_calls_in_a_loop(_effort: Effort) -> Iterator[Program]:
     yield program(Trial("sync calls in a loop"))
 
 
+def _both_forms_in_a_coroutine(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("both forms in a coroutine"))
+
+
+def in_one_form(failing: Program) -> Iterator[Program]:
+    """The calls in one coroutine by one form of them, and as plain programs."""
+    yield from _awaits_in_a_row("quick")
+    for mode in ("sync", "async"):
+        yield from in_steps(in_mode(failing, mode))  # type: ignore[arg-type]
+
+
 def _awaits_in_a_row(_effort: Effort) -> Iterator[Program]:
     yield program(Trial("awaits in a row", "async"))
 
@@ -342,6 +353,14 @@ CHECKS = (
         name="sync calls see each other in a running event loop, or raise",
         cases=_sync_calls_in_a_loop,
         controls=in_steps,
+        modes=_BOTH,
+        baseline=False,
+    ),
+    Check(
+        clause="ASY-2",
+        name="sync and async calls in one coroutine see each other, or raise",
+        cases=_both_forms_in_a_coroutine,
+        controls=in_one_form,
         modes=_BOTH,
         baseline=False,
     ),
