@@ -625,6 +625,17 @@ class HangsInAnotherLoop(RemembersItsLoop):
         return await super()._arun(steps)
 
 
+@mutant("ASY-6", hardness="timing")
+class WaitsForALockOfTheFirstLoop(JsonHistory):
+    """One asyncio.Lock for the store: it belongs to the first loop in which somebody had to wait for it."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        async with self.store.notes.setdefault("lock", asyncio.Lock()):
+            await self._arun(self._add(items))
+
+
 # Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.
 
 

@@ -130,6 +130,14 @@ TRIALS: Mapping[str, TrialDefinition] = {
             seconds=_SECONDS_OF_A_ROW,
         ),
         TrialDefinition(
+            "tasks in later loops",
+            "contended_in_later_loops",
+            "in every event loop in which one task may use the session, several may",
+            ("trials/_finding.py", "trials/_later_loops.py"),
+            is_brief=True,
+            seconds=_SECONDS_OF_A_ROW,
+        ),
+        TrialDefinition(
             "another process",
             "another_process",
             "every process reads every acknowledged message",

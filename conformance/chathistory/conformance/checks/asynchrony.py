@@ -33,6 +33,7 @@ from chathistory.conformance._report import Effort
 from chathistory.conformance._script import Expectation
 from chathistory.conformance._watchdog import OperationHungError
 from chathistory.conformance.checks._check import (
+    LATER_LOOPS,
     A,
     B,
     Check,
@@ -316,6 +317,10 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
     )
 
 
+def _tasks_in_later_loops(_effort: Effort) -> Iterator[Program]:
+    yield LATER_LOOPS
+
+
 def in_one_loop(failing: Program) -> Iterable[Program]:
     """The same program in a single event loop."""
     yield Program(tuple(step for step in failing.steps if not isinstance(step, NewLoop)))
@@ -387,5 +392,12 @@ CHECKS = (
         cases=_several_loops,
         controls=in_one_loop,
         modes=frozenset({"async"}),
+    ),
+    Check(
+        clause="ASY-6",
+        name="several tasks may use a handle in a later event loop, if one may",
+        cases=_tasks_in_later_loops,
+        modes=frozenset({"async"}),
+        baseline=False,
     ),
 )

@@ -16,7 +16,7 @@ from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, Trial, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._together import CANCEL, LARGE, REFUSE, REOPEN, SINGLE, WATCH
-from chathistory.conformance.checks._check import A, Check, async_twin, numbered
+from chathistory.conformance.checks._check import LATER_LOOPS, A, Check, async_twin, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
 Worker = tuple[int | str, ...]
@@ -145,6 +145,16 @@ def refused_alone(failing: Program) -> Iterator[Program]:
             yield program(Open(1, A), adds, Add(1, numbered(2, first=20), mode=mode), Read(1, mode))
 
 
+def _in_any_loop(controls: Callable[[Program], Iterable[Program]]) -> Callable[[Program], Iterable[Program]]:
+    """These controls, and tasks in several loops: each program has a loop of its own, and its errors are ASY-6's."""
+
+    def and_in_later_loops(failing: Program) -> Iterator[Program]:
+        yield from controls(failing)
+        yield LATER_LOOPS
+
+    return and_in_later_loops
+
+
 def _may_be_refused(call: int | str) -> bool:
     return isinstance(call, str) and call.startswith(REFUSE)
 
@@ -168,6 +178,7 @@ def _check(
     controls: Callable[[Program], Iterable[Program]] | None = None,
     attempts: Mapping[Effort, int] = _ATTEMPTS,
 ) -> Check:
+    controls = controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another)
     calls = tuple(dict.fromkeys(call for workers in sets for worker in workers for call in worker if _is_small(call)))
     return Check(
         clause=clause,
@@ -175,7 +186,7 @@ def _check(
         lens=Lens(aspect=aspect),
         cases=_programs(how, sets, opens=opens, shares=shares, attempts=attempts),
         seeded=_no_more if opens or not shares or not calls else _seeded_programs(clause, how, calls),
-        controls=controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another),
+        controls=_in_any_loop(controls) if how == "tasks" else controls,
         needs={"threads": needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
