@@ -138,6 +138,14 @@ TRIALS: Mapping[str, TrialDefinition] = {
             seconds=_SECONDS_OF_A_ROW,
         ),
         TrialDefinition(
+            "both forms at once",
+            "losses_between_forms",
+            "every acknowledged message is there, if sync and async calls were made at the same time",
+            ("trials/_finding.py", "trials/_later_loops.py", "trials/_both_forms.py"),
+            is_brief=True,
+            persistence=10,
+        ),
+        TrialDefinition(
             "another process",
             "another_process",
             "every process reads every acknowledged message",

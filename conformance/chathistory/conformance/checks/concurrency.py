@@ -273,6 +273,19 @@ def _several_sessions(clause: str, name: str, trial: str) -> Check:
     return Check(clause=clause, name=name, cases=cases, needs=needs_threads, baseline=False)
 
 
+def _both_forms(effort: Effort) -> Iterator[Program]:
+    yield program(Trial("both forms at once", rounds=_ROUNDS[effort]))
+
+
+def one_form_at_a_time(_failing: Program) -> Iterator[Program]:
+    """Adds of both forms, one after another, and those of tasks alone, which are ASY-5's business."""
+    modes: tuple[Mode, ...] = ("sync", "async")
+    adds = [Add(number % 2 + 1, numbered(1, first=number), mode=modes[number // 2 % 2]) for number in range(1, 13)]
+    yield program(Open(1, A), Open(2, A), adds, Read(1), Open(3, A), Read(3))
+    for shared in (True, False):
+        yield program(Together(A, (_ADDING,) * 2, how="tasks", shared=shared))
+
+
 def by_tasks(check: Check) -> Check:
     """The same by tasks, which any history that claims async is used by."""
     return replace(async_twin(check), needs=_needs_nothing)
@@ -364,6 +377,17 @@ CHECKS = (
     _APART,
     by_tasks(_APART),
     _KEPT,
+    Check(
+        clause="CON-1",
+        name="no acknowledged message is lost between sync and async calls",
+        lens=Lens(aspect="lost"),
+        cases=_both_forms,
+        controls=one_form_at_a_time,
+        needs=needs_threads,
+        modes=frozenset({"sync", "async"}),
+        mixes_modes=True,
+        baseline=False,
+    ),
     _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),
     _check("CON-3", "a later read extends an earlier one", "prefix", "processes", _PROCESSES),

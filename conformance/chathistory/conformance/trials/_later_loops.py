@@ -6,12 +6,13 @@ import asyncio
 import re
 import uuid
 from collections.abc import Coroutine, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance.trials._finding import Finding, opener_of
 
+_T = TypeVar("_T")
 _LOOPS, _TASKS = 3, 3
 _SECONDS_TO_END = 3.0
 _OF_ANOTHER_LOOP = re.compile(r"(different|another|other) (event )?loop|loop is closed", re.IGNORECASE)
@@ -38,7 +39,7 @@ class _Calls:
         kept = [self._open(session) for _ in range(_TASKS - 1)]
         for _ in range(_LOOPS):
             handles = [*kept, self._open(session)]
-            if problem := _in_a_loop(self._in_this_loop(handles)):
+            if problem := in_a_loop(self._in_this_loop(handles)):
                 return problem
         return None
 
@@ -84,7 +85,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
             error = error.__cause__ or error.__context__
 
 
-def _in_a_loop(coroutine: Coroutine[Any, Any, str | None]) -> str | None:
+def in_a_loop(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine in a new loop, which ends as that of `asyncio.run` does, but waits for nobody."""
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, _context: None)
