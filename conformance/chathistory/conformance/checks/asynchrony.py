@@ -45,6 +45,7 @@ from chathistory.conformance.checks._check import (
 )
 from chathistory.conformance.checks._sequences import calls_through, every_sequence
 from chathistory.conformance.strategies import programs
+from chathistory.conformance.trials._one_coroutine import MIXED
 from chathistory.reference import MESSAGE_CLASSES
 
 _BOTH: frozenset[Mode] = frozenset({"sync", "async"})
@@ -129,11 +130,18 @@ def _both_forms_in_a_coroutine(_effort: Effort) -> Iterator[Program]:
     yield program(Trial("both forms in a coroutine"))
 
 
-def in_one_form(failing: Program) -> Iterator[Program]:
-    """The calls in one coroutine by one form of them, and as plain programs."""
+def in_one_form(_failing: Program) -> Iterator[Program]:
+    """The same calls as plain programs, by one form of them; and async ones in one coroutine."""
+    modes: tuple[Mode, ...] = ("sync", "async")
+    for mode in modes:
+        yield program(opened(A, A), [_in_steps(call, handle, contents, mode) for _, call, handle, contents in MIXED])
     yield from _awaits_in_a_row("quick")
-    for mode in ("sync", "async"):
-        yield from in_steps(in_mode(failing, mode))  # type: ignore[arg-type]
+
+
+def _in_steps(call: str, handle: int, contents: tuple[str, ...], mode: Mode) -> Step:
+    if call == "add":
+        return Add(handle, tuple(HumanMessage(content=content) for content in contents), mode=mode)
+    return Read(handle, mode) if call == "read" else Clear(handle, mode)
 
 
 def _awaits_in_a_row(_effort: Effort) -> Iterator[Program]:

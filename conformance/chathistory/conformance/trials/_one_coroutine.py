@@ -34,7 +34,7 @@ _AFTERWARDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("read", 2, ()),
 )
 
-_MIXED: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
+MIXED: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
     ("async", "add", 1, ("m1",)),
     ("sync", "read", 1, ()),
     ("sync", "read", 2, ()),
@@ -170,7 +170,7 @@ def _by_both(row: _Row) -> str | None:
     """The mixed row as far as it goes: what became of a change that raised is for other checks."""
 
     async def calls() -> str | None:
-        for mode, *call in _MIXED:
+        for mode, *call in MIXED:
             try:
                 problem = await _awaited(row, *call) if mode == "async" else _made(row, *call)
             except Exception:  # noqa: BLE001 -- a sync call may be refused where a loop runs
