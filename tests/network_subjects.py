@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.mutants.concurrency import LocksInItsProcessOnly
+from tests.mutants.durability import WritesAsyncAddsBehind
 
 from chathistory.conformance import Backend
 from chathistory.conformance.selfproof._network import NetworkHistory, network_backend
@@ -40,3 +41,8 @@ def forgets() -> Iterator[Backend]:
 def races() -> Iterator[Backend]:
     """Breaks CON-1 with processes."""
     yield _subject("races", LocksInItsProcessOnly)
+
+
+def answers_early() -> Iterator[Backend]:
+    """Breaks DUR-2 by async calls."""
+    yield _subject("answers_early", WritesAsyncAddsBehind)

@@ -59,6 +59,18 @@ def test_a_page_that_cuts_long_reads_is_no_part_of_a_batch_that_others_see() -> 
     assert broken(check(mutant.make(), clauses=["ATM-3", "ASY-1"], configuration=SEARCH)) == ["ASY-1"]
 
 
+def test_what_sync_calls_show_alone_is_no_matter_of_both_forms_in_a_coroutine() -> None:
+    """A clear after which an old batch comes back is one in any form; the controls of ASY-2 fail with it."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "sends_its_last_batch_again")
+    assert broken(check(mutant.make(), clauses=["CLR-3", "ASY-2"], configuration=SEARCH)) == ["CLR-3"]
+
+
+def test_a_lock_that_belongs_to_the_first_loop_is_no_matter_of_tasks() -> None:
+    """Tasks meet with its error, in each loop but the first; the controls of ASY-5 and CON-4 fail with them."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "waits_for_a_lock_of_the_first_loop")
+    assert broken(check(mutant.make(), clauses=["ASY-5", "ASY-6", "CON-4"], configuration=SEARCH)) == ["ASY-6"]
+
+
 @pytest.mark.parametrize("name", ["blocks_for_batches", "blocks_for_long_reads"])
 def test_what_blocks_the_loop_is_seen_at_a_glance(name: str) -> None:
     """The shorter measurement of a glance suspects it, and the whole one confirms it."""

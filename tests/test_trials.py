@@ -23,7 +23,7 @@ from chathistory.conformance._targets import open_target
 from chathistory.conformance.selfproof._network import NetworkHistory, network_backend
 from chathistory.conformance.trials._crashes import wrong_after
 from chathistory.conformance.trials._cuts import wrong_after_cut
-from chathistory.conformance.trials._one_coroutine import awaited_in_a_row, synced_in_a_loop
+from chathistory.conformance.trials._one_coroutine import awaited_in_a_row, mixed_in_a_coroutine, synced_in_a_loop
 from chathistory.conformance.trials._proxy import Proxy
 from chathistory.conformance.trials._writers import Call, ImportedFactory, factory_elsewhere, nursery_of
 from chathistory.reference import InMemoryChatHistoryStore, InMemoryChatMessageHistory
@@ -306,6 +306,13 @@ def test_an_awaited_call_has_taken_effect(habit: str, shown: str | None) -> None
     assert problem is None if shown is None else shown in (problem or "")
 
 
+@pytest.mark.parametrize(("habit", "shown"), [("plain", None), ("refuses", None), ("later", "showed [], not ['m1']")])
+def test_both_forms_in_a_coroutine_see_each_other(habit: str, shown: str | None) -> None:
+    """A sync call that is refused ends it, since nothing more can be told of the session."""
+    problem = mixed_in_a_coroutine(of_habit(habit)).problem
+    assert problem is None if shown is None else shown in (problem or "")
+
+
 class LosesTheLast(InMemoryChatMessageHistory):
     """Of each batch."""
 
@@ -329,6 +336,7 @@ def test_what_plain_programs_show_is_not_laid_to_loops() -> None:
     )
     assert synced_in_a_loop(backend).problem is not None
     assert awaited_in_a_row(backend).problem is not None
+    assert mixed_in_a_coroutine(backend).problem is not None
     report = check(backend, clauses=["ASY-1", "ASY-2"], configuration=QUICK)
     assert [result.outcome for result in report.clauses] == ["passed", "passed"]
 
@@ -344,7 +352,13 @@ def run_script(script: str, folder: Path, target: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("name", "clause"),
-    [("retries", "DUR-4"), ("reads_first", "COST-1"), ("forgets", "DUR-1"), ("races", "CON-1")],
+    [
+        ("retries", "DUR-4"),
+        ("reads_first", "COST-1"),
+        ("forgets", "DUR-1"),
+        ("races", "CON-1"),
+        ("answers_early", "DUR-2"),
+    ],
 )
 def test_the_script_of_a_trial_runs_by_itself(name: str, clause: str, tmp_path: Path) -> None:
     """It fails on the history that it was found on, and not on a correct one."""

@@ -250,6 +250,26 @@ class ReadsAnOldSnapshotAsynchronously(TableHistory):
         return self.store.notes["reader"]  # type: ignore[no-any-return]
 
 
+@mutant("ASY-2", "ASY-1", "ERR-2", "CON-4", hardness="stateful", operations=2)
+class AddsAsyncBatchesInTheNextTurn(_AtOnce):
+    """A batch is left to a task; an async read gives it its turn, and a sync one in the same coroutine doesn't."""
+
+    claims = PLAIN
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        if len(items) > 1:
+            self._begin(self._add(items))
+        else:
+            await self._arun(self._add(items))
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        await asyncio.sleep(0.001)
+        return await super().aget_messages()
+
+
 # ASY-3
 
 
@@ -603,6 +623,17 @@ class HangsInAnotherLoop(RemembersItsLoop):
         while self._is_another_loop():  # noqa: ASYNC110 -- nothing will ever set an event
             await asyncio.sleep(0.05)
         return await super()._arun(steps)
+
+
+@mutant("ASY-6", hardness="timing")
+class WaitsForALockOfTheFirstLoop(JsonHistory):
+    """One asyncio.Lock for the store: it belongs to the first loop in which somebody had to wait for it."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        async with self.store.notes.setdefault("lock", asyncio.Lock()):
+            await self._arun(self._add(items))
 
 
 # Nobody had thought of the mutants below, and the suite missed them, until somebody who didn't know it planted them.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Hashable
+import weakref
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
 from tests.mutants._network import NetworkHistory
 from tests.mutants._planted import mutant, network_mutant
+from typing_extensions import override
 
 from chathistory.conformance.selfproof.atomicity import OneWriter
 from chathistory.conformance.selfproof.concurrency import Contended, SetsUp, WritesEverythingBack
@@ -132,6 +135,30 @@ class AddsSinglesWithoutTheLock(JsonHistory):
         kept = self._items()
         time.sleep(0.0005)
         self._put([*kept, *items])
+
+
+@mutant("CON-1", "CON-4", hardness="timing")
+class LocksEachFormForItself(JsonHistory):
+    """Sync adds take a lock of threads; async ones read, give way and write back under one of their loop."""
+
+    @override
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        items = self._encode(messages)
+        await asyncio.sleep(self.store.latency)
+        async with self._lock():
+            before = self._items()
+            await asyncio.sleep(0)
+            with self._transaction():
+                self._put([*before, *items])
+
+    @override
+    async def aclear(self) -> None:
+        async with self._lock():
+            await super().aclear()
+
+    def _lock(self) -> asyncio.Lock:
+        locks = self.store.notes.setdefault("locks", weakref.WeakKeyDictionary())
+        return locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())  # type: ignore[no-any-return]
 
 
 # CON-2 and CON-3

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from langchain_core.messages import BaseMessage
 from tests.mutants._network import NetworkHistory, ToyServer
 from tests.mutants._planted import network_mutant, server_mutant
 
 from chathistory.conformance.selfproof.durability import Retrying
+from chathistory.reference import encode_batch
 
 # DUR-1
 
@@ -133,6 +136,43 @@ class SendsOneByOneUnderALease(NetworkHistory):
             time.sleep(0.002)
         super()._clear()
         self._ask(op="end")
+
+
+class _Waiting:
+    """The threads that still have something to send, by what they send it for."""
+
+    threads: ClassVar[dict[str, threading.Thread]] = {}
+
+
+@network_mutant("DUR-2", "DUR-1", hardness="timing")
+class WritesAsyncAddsBehind(NetworkHistory):
+    """An async add is answered at once and sent 20 ms later; whatever else this process does waits until it is."""
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        texts = encode_batch(messages, self.session_id)
+        self._wait()
+
+        def send() -> None:
+            time.sleep(0.02)
+            behind = NetworkHistory(self.session_id, self.address)
+            behind.key = self.key
+            with suppress(OSError):
+                behind._add(texts)
+
+        if texts:
+            _Waiting.threads[self._place()] = threading.Thread(target=send, daemon=True)
+            _Waiting.threads[self._place()].start()
+
+    def _ask(self, **request: Any) -> Any:
+        self._wait()
+        return super()._ask(**request)
+
+    def _wait(self) -> None:
+        if thread := _Waiting.threads.get(self._place()):
+            thread.join()
+
+    def _place(self) -> str:
+        return f"{self.address}{self.key}"
 
 
 # DUR-3

@@ -325,7 +325,8 @@ class _Search(Experiment):
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
         for step in program.steps:
-            if isinstance(step, Trial) and self.configuration.effort == "quick" and TRIALS[step.name].rounds:
+            is_sampled = isinstance(step, Trial) and self.configuration.effort == "quick" and TRIALS[step.name].rounds
+            if is_sampled and not self.tally.sample:  # of a check in two forms, what its first one does
                 self.tally.sample = f"a small sample, as in every quick run: {step.rounds} {TRIALS[step.name].rounds}"
 
     def run_draws(self) -> tuple[Program, Divergence] | None:

@@ -15,7 +15,7 @@ from chathistory.conformance._interpreter import Execution, Observation, copy_of
 from chathistory.conformance._judge import run_and_judge
 from chathistory.conformance._lens import Lens
 from chathistory.conformance._outcome import Outcome
-from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step, in_mode
+from chathistory.conformance._program import Add, Assign, Mode, Open, Program, Read, Step, Trial, in_mode
 from chathistory.conformance._report import Effort
 
 RunProgram: TypeAlias = Callable[[Backend, Program, Lens, float, bool], Outcome]
@@ -116,6 +116,9 @@ def async_twin(check: Check) -> Check:
 
 A, B, C = "{run}-a", "{run}-b", "{run}-c"
 """Templates of three ordinary sessions."""
+
+LATER_LOOPS = Program((Trial("tasks in later loops", "async"),))
+"""What shows, by tasks at once in several event loops, what is no more than a matter of loops (ASY-6)."""
 
 
 def numbered(count: int, first: int = 1) -> tuple[BaseMessage, ...]:

@@ -33,6 +33,7 @@ from chathistory.conformance._report import Effort
 from chathistory.conformance._script import Expectation
 from chathistory.conformance._watchdog import OperationHungError
 from chathistory.conformance.checks._check import (
+    LATER_LOOPS,
     A,
     B,
     Check,
@@ -44,6 +45,7 @@ from chathistory.conformance.checks._check import (
 )
 from chathistory.conformance.checks._sequences import calls_through, every_sequence
 from chathistory.conformance.strategies import programs
+from chathistory.conformance.trials._one_coroutine import MIXED
 from chathistory.reference import MESSAGE_CLASSES
 
 _BOTH: frozenset[Mode] = frozenset({"sync", "async"})
@@ -122,6 +124,24 @@ def in_one_mode(failing: Program) -> Iterator[Program]:
 
 def _sync_calls_in_a_loop(_effort: Effort) -> Iterator[Program]:
     yield program(Trial("sync calls in a loop"))
+
+
+def _both_forms_in_a_coroutine(_effort: Effort) -> Iterator[Program]:
+    yield program(Trial("both forms in a coroutine"))
+
+
+def in_one_form(_failing: Program) -> Iterator[Program]:
+    """The same calls as plain programs, by one form of them; and async ones in one coroutine."""
+    modes: tuple[Mode, ...] = ("sync", "async")
+    for mode in modes:
+        yield program(opened(A, A), [_in_steps(call, handle, contents, mode) for _, call, handle, contents in MIXED])
+    yield from _awaits_in_a_row("quick")
+
+
+def _in_steps(call: str, handle: int, contents: tuple[str, ...], mode: Mode) -> Step:
+    if call == "add":
+        return Add(handle, tuple(HumanMessage(content=content) for content in contents), mode=mode)
+    return Read(handle, mode) if call == "read" else Clear(handle, mode)
 
 
 def _awaits_in_a_row(_effort: Effort) -> Iterator[Program]:
@@ -305,6 +325,10 @@ def _several_loops(_effort: Effort) -> Iterator[Program]:
     )
 
 
+def _tasks_in_later_loops(_effort: Effort) -> Iterator[Program]:
+    yield LATER_LOOPS
+
+
 def in_one_loop(failing: Program) -> Iterable[Program]:
     """The same program in a single event loop."""
     yield Program(tuple(step for step in failing.steps if not isinstance(step, NewLoop)))
@@ -346,6 +370,14 @@ CHECKS = (
         baseline=False,
     ),
     Check(
+        clause="ASY-2",
+        name="sync and async calls in one coroutine see each other, or raise",
+        cases=_both_forms_in_a_coroutine,
+        controls=in_one_form,
+        modes=_BOTH,
+        baseline=False,
+    ),
+    Check(
         clause="ASY-3",
         name="async calls leave the event loop free",
         probe=probe_event_loop,
@@ -368,5 +400,12 @@ CHECKS = (
         cases=_several_loops,
         controls=in_one_loop,
         modes=frozenset({"async"}),
+    ),
+    Check(
+        clause="ASY-6",
+        name="several tasks may use a handle in a later event loop, if one may",
+        cases=_tasks_in_later_loops,
+        modes=frozenset({"async"}),
+        baseline=False,
     ),
 )

@@ -16,7 +16,7 @@ from chathistory.conformance._lens import Lens
 from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, Trial, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance._together import CANCEL, LARGE, REFUSE, REOPEN, SINGLE, WATCH
-from chathistory.conformance.checks._check import A, Check, async_twin, numbered
+from chathistory.conformance.checks._check import LATER_LOOPS, A, Check, async_twin, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
 Worker = tuple[int | str, ...]
@@ -145,6 +145,16 @@ def refused_alone(failing: Program) -> Iterator[Program]:
             yield program(Open(1, A), adds, Add(1, numbered(2, first=20), mode=mode), Read(1, mode))
 
 
+def _in_any_loop(controls: Callable[[Program], Iterable[Program]]) -> Callable[[Program], Iterable[Program]]:
+    """These controls, and tasks in several loops: each program has a loop of its own, and its errors are ASY-6's."""
+
+    def and_in_later_loops(failing: Program) -> Iterator[Program]:
+        yield from controls(failing)
+        yield LATER_LOOPS
+
+    return and_in_later_loops
+
+
 def _may_be_refused(call: int | str) -> bool:
     return isinstance(call, str) and call.startswith(REFUSE)
 
@@ -168,6 +178,7 @@ def _check(
     controls: Callable[[Program], Iterable[Program]] | None = None,
     attempts: Mapping[Effort, int] = _ATTEMPTS,
 ) -> Check:
+    controls = controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another)
     calls = tuple(dict.fromkeys(call for workers in sets for worker in workers for call in worker if _is_small(call)))
     return Check(
         clause=clause,
@@ -175,7 +186,7 @@ def _check(
         lens=Lens(aspect=aspect),
         cases=_programs(how, sets, opens=opens, shares=shares, attempts=attempts),
         seeded=_no_more if opens or not shares or not calls else _seeded_programs(clause, how, calls),
-        controls=controls or (one_after_another_or_alone if how == "processes" or opens else one_after_another),
+        controls=_in_any_loop(controls) if how == "tasks" else controls,
         needs={"threads": needs_threads, "processes": _needs_processes, "tasks": _needs_nothing}[how],
         modes=frozenset({"async" if how == "tasks" else "sync"}),
         baseline=False,
@@ -264,6 +275,19 @@ def _several_sessions(clause: str, name: str, trial: str) -> Check:
         yield program(Trial(trial, rounds=_ROUNDS[effort]))
 
     return Check(clause=clause, name=name, cases=cases, needs=needs_threads, baseline=False)
+
+
+def _both_forms(effort: Effort) -> Iterator[Program]:
+    yield program(Trial("both forms at once", rounds=_ROUNDS[effort]))
+
+
+def one_form_at_a_time(_failing: Program) -> Iterator[Program]:
+    """Adds of both forms, one after another, and those of tasks alone, which are ASY-5's business."""
+    modes: tuple[Mode, ...] = ("sync", "async")
+    adds = [Add(number % 2 + 1, numbered(1, first=number), mode=modes[number // 2 % 2]) for number in range(1, 13)]
+    yield program(Open(1, A), Open(2, A), adds, Read(1), Open(3, A), Read(3))
+    for shared in (True, False):
+        yield program(Together(A, (_ADDING,) * 2, how="tasks", shared=shared))
 
 
 def by_tasks(check: Check) -> Check:
@@ -368,6 +392,17 @@ CHECKS = (
             controls=one_after_another,
         ),
         needs=_needs_processes_without_durability,
+    ),
+    Check(
+        clause="CON-1",
+        name="no acknowledged message is lost between sync and async calls",
+        lens=Lens(aspect="lost"),
+        cases=_both_forms,
+        controls=one_form_at_a_time,
+        needs=needs_threads,
+        modes=frozenset({"sync", "async"}),
+        mixes_modes=True,
+        baseline=False,
     ),
     _check("CON-1", "no acknowledged message is lost", "lost", "processes", _ADDERS),
     _check("CON-2", "each writer's messages keep their order", "order", "processes", _PROCESSES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._program import Program, Trial, program
@@ -14,6 +15,7 @@ from chathistory.conformance.trials._writers import factory_elsewhere
 
 # How often a run interferes: kills of a writer, kills of the server, moments of each message on the wire.
 _KILLS: Mapping[Effort, int] = {"quick": 6, "full": 40, "thorough": 300}
+_ASYNC_KILLS: Mapping[Effort, int] = {"quick": 1, "full": 12, "thorough": 100}
 _CRASHES: Mapping[Effort, int] = {"quick": 3, "full": 6, "thorough": 40}
 _MOMENTS: Mapping[Effort, int] = {"quick": 1, "full": 4, "thorough": 4}
 _ONCE: Mapping[Effort, int] = {"quick": 1, "full": 1, "thorough": 3}
@@ -49,21 +51,28 @@ _CUTS = Check(
     baseline=False,
 )
 
+_OTHERS = Check(
+    clause="DUR-1",
+    name="a new process sees what was acknowledged",
+    cases=_trials("another process", _ONCE),
+    needs=needs_processes,
+    baseline=False,
+)
+
+_KILLED = Check(
+    clause="DUR-2",
+    name="a killed writer leaves what was acknowledged, and whole batches",
+    cases=_trials("killed writers", _KILLS),
+    needs=needs_processes,
+    baseline=False,
+)
+
 CHECKS = (
-    Check(
-        clause="DUR-1",
-        name="a new process sees what was acknowledged",
-        cases=_trials("another process", _ONCE),
-        needs=needs_processes,
-        baseline=False,
-    ),
-    Check(
-        clause="DUR-2",
-        name="a killed writer leaves what was acknowledged, and whole batches",
-        cases=_trials("killed writers", _KILLS),
-        needs=needs_processes,
-        baseline=False,
-    ),
+    _OTHERS,
+    async_twin(_OTHERS),
+    _KILLED,
+    # What is torn by a kill is mostly so in both forms: the moments of the sync form are enough for that.
+    async_twin(replace(_KILLED, cases=_trials("killed writers", _ASYNC_KILLS))),
     Check(
         clause="DUR-3",
         name="a killed server loses nothing acknowledged",

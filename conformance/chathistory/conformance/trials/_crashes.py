@@ -12,11 +12,20 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from chathistory.conformance.trials._finding import Finding, loops_over_batches, opener_of
-from chathistory.conformance.trials._writers import SECONDS_TO_START, Call, Worker, factory_elsewhere, nursery_of
+from chathistory.conformance.trials._writers import (
+    SECONDS_TO_START,
+    Call,
+    Nursery,
+    Worker,
+    factory_elsewhere,
+    nursery_of,
+)
 
 _SIZES = (1, 3, 2, 5, 4)
 _ADDS_OF_A_WRITER = 1_500
 _ADDS_BEFORE_A_KILL = 0.02
+_LAST_WORDS = 3
+"""How many writers end by their own hand, each after one add more."""
 
 
 def another_process(backend: Any, *, mode: str, target: str | None = None, **_: int) -> Finding:
@@ -26,27 +35,42 @@ def another_process(backend: Any, *, mode: str, target: str | None = None, **_: 
         here = [["here-1-0", "here-1-1"], ["here-2-0"]]
         for batch in here:
             caller.add(session_id, batch)
+        acknowledged = [content for batch in here for content in batch]
+        seen = _read_by(_read_once(nursery, session_id, mode))
+        if isinstance(seen, str) or list(seen) != acknowledged:
+            return Finding(
+                f"as soon as an add has returned, a new process reads {_shown(seen)}, not {_shown(acknowledged)}", 3
+            )
         writer = nursery.start(session_id, (2, 1, 3), name="there", mode=mode, stays=True)
         if not writer.wait_for(lambda calls: any(call.kind in ("stays", "open") for call in calls), SECONDS_TO_START):
-            return Finding("a process that adds three batches did not end", 5)
+            return Finding("a process that adds three batches did not end", 6)
         if problem := _failed(writer.calls()):
-            return Finding(problem, 5)
-        acknowledged = [content for batch in here for content in batch]
+            return Finding(problem, 6)
         acknowledged += [content for call in writer.calls() for content in call.added]
         for when in ("while the writing process runs", "after the writing process has ended"):
-            reader = nursery.start(session_id, ("read",), name="reader", mode=mode)
-            reader.join()
+            reader = _read_once(nursery, session_id, mode)
             for who, seen in (("a new process", _read_by(reader)), ("this process", caller.read(session_id))):
                 if isinstance(seen, str) or list(seen) != acknowledged:
-                    return Finding(f"{when}, {who} reads {_shown(seen)} and not {_shown(acknowledged)}", 9)
+                    return Finding(f"{when}, {who} reads {_shown(seen)} and not {_shown(acknowledged)}", 10)
             writer.kill()
-    return Finding(None, 9)
+    return Finding(None, 10)
 
 
 def killed_writers(backend: Any, *, mode: str, seed: int, rounds: int, target: str | None = None) -> Finding:
     """Whether a SIGKILL of the writing process loses or tears anything (DUR-2)."""
     chance, calls = random.Random(seed), 0  # noqa: S311 -- no secret
     with nursery_of(_factory(backend, target)) as nursery, Caller(backend, mode) as caller:
+        for number in range(min(rounds, _LAST_WORDS)):
+            session_id = f"{uuid.uuid4().hex}-ended"
+            sizes = caller.sizes(session_id, number)[: number + 1]
+            writer = nursery.start(session_id, (*sizes, "die"), name="w", mode=mode)
+            if not writer.wait_for(lambda known: any(call.kind in ("die", "open") for call in known), SECONDS_TO_START):
+                return Finding("the first adds of a process did not return", calls)
+            writer.kill()
+            made = writer.calls()
+            calls += len(made) + 2
+            if problem := _failed(made[:1]) or _after_the_end(caller, session_id, made):
+                return Finding(f"of a process that got SIGKILL as soon as its last add had returned, {problem}", calls)
         for number in range(rounds):
             session_id = f"{uuid.uuid4().hex}-killed"
             sizes = caller.sizes(session_id, number)
@@ -130,6 +154,13 @@ def wrong_after(seen: Sequence[str] | str, made: Iterable[Call]) -> str | None:
 def _failed(made: Iterable[Call]) -> str | None:
     error = next((call for call in made if call.error is not None), None)
     return None if error is None else f"in another process, {error.kind} raised {error.error}"
+
+
+def _read_once(nursery: Nursery, session_id: str, mode: str) -> Worker:
+    """A new process that has read the session."""
+    reader = nursery.start(session_id, ("read",), name="reader", mode=mode)
+    reader.join()
+    return reader
 
 
 def _read_by(reader: Worker) -> Sequence[str] | str:

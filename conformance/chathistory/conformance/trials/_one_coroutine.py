@@ -1,4 +1,4 @@
-"""Makes a row of calls in one coroutine: async ones, each awaited (ASY-1), or sync ones, with no await (ASY-2)."""
+"""Makes a row of calls in one coroutine: awaited async ones (ASY-1), sync ones, or both in turn (ASY-2)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,36 @@ _AFTERWARDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("read", 2, ()),
 )
 
+MIXED: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
+    ("async", "add", 1, ("m1",)),
+    ("sync", "read", 1, ()),
+    ("sync", "read", 2, ()),
+    ("async", "add", 1, ("m2", "m3")),
+    ("sync", "read", 1, ()),
+    ("sync", "read", 2, ()),
+    ("async", "add", 2, ("m4", "m5")),
+    ("sync", "add", 1, ("m6", "m7")),
+    ("sync", "read", 1, ()),
+    ("async", "read", 2, ()),
+    ("async", "clear", 2, ()),
+    ("sync", "read", 1, ()),
+    ("sync", "read", 2, ()),
+    ("sync", "add", 1, ("m8",)),
+    ("async", "read", 1, ()),
+    ("async", "add", 1, ("m9", "m10")),
+    ("sync", "clear", 1, ()),
+    ("async", "read", 1, ()),
+    ("async", "read", 2, ()),
+    ("sync", "add", 1, ("m11", "m12")),
+    ("async", "clear", 1, ()),
+    ("sync", "add", 2, ("m13", "m14")),
+    ("sync", "read", 1, ()),
+    ("async", "add", 2, ("m15",)),
+    ("async", "read", 1, ()),
+    ("sync", "read", 2, ()),
+)
+"""The same in turn by calls of both forms, so that each kind follows each that changes something."""
+
 
 def synced_in_a_loop(backend: Any, **_: Any) -> Finding:
     """Whether sync calls do what they should where an event loop runs, or raise and then change nothing (ASY-2)."""
@@ -43,6 +73,11 @@ def synced_in_a_loop(backend: Any, **_: Any) -> Finding:
 def awaited_in_a_row(backend: Any, **_: Any) -> Finding:
     """Whether what an async call does is done when it has been awaited, with no other await in between (ASY-1)."""
     return _twice(backend, _by_async_calls)
+
+
+def mixed_in_a_coroutine(backend: Any, **_: Any) -> Finding:
+    """Whether sync calls and awaited async ones see each other with nothing in between, unless they raise (ASY-2)."""
+    return _twice(backend, _by_both)
 
 
 def _twice(backend: Any, attempt: Callable[[_Row], str | None]) -> Finding:
@@ -129,6 +164,28 @@ def _by_async_calls(row: _Row) -> str | None:
     with contextlib.suppress(Exception):
         return _in_a_loop(calls())
     return None
+
+
+def _by_both(row: _Row) -> str | None:
+    """The mixed row as far as it goes: what became of a change that raised is for other checks."""
+
+    async def calls() -> str | None:
+        for mode, *call in MIXED:
+            try:
+                problem = await _awaited(row, *call) if mode == "async" else _made(row, *call)
+            except Exception:  # noqa: BLE001 -- a sync call may be refused where a loop runs
+                if call[0] != "read":
+                    break
+            else:
+                if problem:
+                    return f"by async calls, each awaited, and sync calls between them: {problem}"
+        return None
+
+    try:
+        return _in_a_loop(calls())
+    finally:
+        with contextlib.suppress(Exception):  # what is raised is for other checks
+            row.handles[1].clear()
 
 
 async def _awaited(row: _Row, call: str, handle: int, contents: tuple[str, ...]) -> str | None:

@@ -66,7 +66,7 @@ class Call:
     """One call of a worker, as far as it is known.
 
     Attributes:
-        kind: "add", "read", "clear", or "open" for a handle that could not be opened.
+        kind: "add", "read", "clear", "die", or "open" for a handle that could not be opened.
         added: the contents of the messages added.
         began: by the machine's monotonic clock, in seconds.
         ended: likewise; None if nobody saw it end.
@@ -153,6 +153,8 @@ class Nursery:
         wanted = {
             "path": [os.path.abspath(entry) for entry in sys.path],  # noqa: PTH100 -- "" is the current folder
             "place": place,
+            # A script has imported its target under this name, and what it pickles of it says so.
+            "target": "" if place else getattr(sys.modules.get("target"), "__file__", None) or "",
             "factory": "" if place else base64.b64encode(pickle.dumps(factory)).decode(),
             "libraries": [name for name in _LIBRARIES if name in sys.modules],
         }
@@ -178,7 +180,8 @@ class Nursery:
 
         Args:
             plans: what each thread does, one after another, through handles of its own: a session id, and a
-                number to add a batch of so many messages, "read" or "clear"; an error doesn't end it.
+                number to add a batch of so many messages, "read", "clear", or "die", which is SIGKILL by its own hand,
+                with nothing done in between; an error doesn't end it.
             name: what the contents of its messages begin with; they are unique in the session.
             mode: "sync" or "async".
             more: `waits`, whether it begins only at `begin`, once its handle is open; `stays`, whether it waits
@@ -301,18 +304,21 @@ def _nursery() -> None:
     def answer(what: dict[str, Any]) -> None:
         os.write(1, json.dumps(what).encode() + b"\n")
 
+    def imported(place: str) -> Any:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        spec = spec_from_file_location("target", place)
+        sys.modules["target"] = module = module_from_spec(spec)  # type: ignore[arg-type]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+        return module
+
     def factory() -> Any:
+        if wanted["target"]:
+            imported(wanted["target"])
         if not wanted["place"]:
             return pickle.loads(base64.b64decode(wanted["factory"]))  # noqa: S301 -- written by the parent
         place, _, attribute = wanted["place"].rpartition(":")
-        if place.endswith(".py"):
-            from importlib.util import module_from_spec, spec_from_file_location
-
-            spec = spec_from_file_location("target", place)
-            sys.modules["target"] = module = module_from_spec(spec)  # type: ignore[arg-type]
-            spec.loader.exec_module(module)  # type: ignore[union-attr]
-        else:
-            module = importlib.import_module(place)
+        module = imported(place) if place.endswith(".py") else importlib.import_module(place)
         found = module
         for name in attribute.split("."):
             found = getattr(found, name)
@@ -350,6 +356,8 @@ def _nursery() -> None:
                 messages = [HumanMessage(content=content) for content in added]
                 kind = "add" if isinstance(call, int) else call
                 note(number, kind=kind, session=session, added=added, began=time.monotonic())
+                if call == "die":
+                    os.kill(os.getpid(), signal.SIGKILL)
                 try:
                     if session not in handles:
                         handles[session] = opens(session)
