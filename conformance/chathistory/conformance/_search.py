@@ -325,8 +325,9 @@ class _Search(Experiment):
     def _note_sample(self, program: Program) -> None:
         """Say what a quick run leaves out of the trials that interfere at chosen moments."""
         for step in program.steps:
-            is_sampled = isinstance(step, Trial) and self.configuration.effort == "quick" and TRIALS[step.name].rounds
-            if is_sampled and not self.tally.sample:  # of a check in two forms, what its first one does
+            if self.tally.sample or self.configuration.effort != "quick":  # of two forms, what the first one does
+                return
+            if isinstance(step, Trial) and TRIALS[step.name].rounds:
                 self.tally.sample = f"a small sample, as in every quick run: {step.rounds} {TRIALS[step.name].rounds}"
 
     def run_draws(self) -> tuple[Program, Divergence] | None:

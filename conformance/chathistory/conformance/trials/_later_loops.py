@@ -46,11 +46,9 @@ class _Calls:
     async def _in_this_loop(self, handles: Sequence[Any]) -> str | None:
         try:
             for history in handles:
-                if await _ended(
-                    [self._work(history)]
-                ):  # one that is alone may be refused, and clearly, in a later loop
-                    return None
-            for how, used in (("one handle", handles[:1] * len(handles)), ("several handles", handles)):
+                if await _ended([self._work(history)]):
+                    return None  # one that is alone may be refused, and clearly, in a later loop
+            for how, used in (("one handle", [handles[0]] * len(handles)), ("several handles", handles)):
                 errors = await _ended([self._work(history) for history in used])
                 if told := next(filter(_tells_of_loops, errors), None):
                     shown = f"{type(told).__name__}: {told}"

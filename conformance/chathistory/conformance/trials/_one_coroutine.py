@@ -170,11 +170,12 @@ def _by_both(row: _Row) -> str | None:
     """The mixed row as far as it goes: what became of a change that raised is for other checks."""
 
     async def calls() -> str | None:
-        for mode, *call in MIXED:
+        for mode, call, handle, contents in MIXED:
+            given = row, call, handle, contents
             try:
-                problem = await _awaited(row, *call) if mode == "async" else _made(row, *call)
+                problem = await _awaited(*given) if mode == "async" else _made(*given)
             except Exception:  # noqa: BLE001 -- a sync call may be refused where a loop runs
-                if call[0] != "read":
+                if call != "read":
                     break
             else:
                 if problem:
