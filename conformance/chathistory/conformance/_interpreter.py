@@ -18,6 +18,7 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend, History
 from chathistory.conformance._copies import copies_of
 from chathistory.conformance._loops import EventLoop
+from chathistory.conformance._message_ids import filled
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -105,7 +106,7 @@ class Execution:
         program: what to do.
         timeout: seconds an operation may take, and a two-hundredth of that more for each message it adds.
         keep_results: watch whether lists returned earlier change in the caller's hands (SNP-1).
-        token: what makes its session ids unlike any other's.
+        token: what makes its session ids, and its messages' where they are templates, unlike any other's.
         cleans_up: clear the sessions at the end, unless the store is thrown away anyhow. It is cleared all the same
             when a read held more than the program wrote: what sessions share would grow with every program.
     """
@@ -133,7 +134,7 @@ class Execution:
         """Carry out the steps in order; the caller may stop at any of them."""
         try:
             for index, step in enumerate(self.program.steps):
-                yield self._observe(index, step)
+                yield self._observe(index, filled(step, self.token))
         finally:
             self._finish()
 

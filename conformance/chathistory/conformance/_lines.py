@@ -29,7 +29,7 @@ def describe(step: Step) -> str:
     """One line for people, at most 100 characters, in which long values are cut and their lengths named."""
     line = ""
     for limits in (Limits(200, 40), Limits(40, 8), Limits(24, 4), Limits(16, 2), Limits(12, 1)):
-        line = _line(step, Renderer(limits))
+        line = _line(step, Renderer(limits, templates=True))
         if len(line) <= WIDTH:
             return line
     return f"{line[: WIDTH - 1]}…"

@@ -2,7 +2,8 @@
 
 A program is a list of steps. A step names the handle it goes through; a handle is opened on a session by
 `Open`. Session ids are templates: `{run}` becomes a token unique to the execution and `{number}` a number
-unique to it, so that no program depends on what the backend already holds.
+unique to it, so that no program depends on what the backend already holds. So are the ids of messages, where what
+they are exactly is not what a program is about.
 """
 
 from __future__ import annotations
@@ -272,6 +273,10 @@ class RunToken:
         """The session id that a template stands for in this execution."""
         return template.replace("{run}", self.text).replace("{number}", str(self.number))
 
+    def unfill(self, text: str) -> str:
+        """A text with the tokens in place of what this execution had for them."""
+        return text.replace(self.text, "{run}").replace(str(self.number), "{number}")
+
 
 def new_token() -> RunToken:
     """A fresh token: letters and digits in lower case beginning with a letter, and a number of 15 digits."""
@@ -280,7 +285,7 @@ def new_token() -> RunToken:
 
 
 def is_unique(template: str) -> bool:
-    """Whether each execution gets a session of its own by this template."""
+    """Whether each execution gets a session, or a message id, of its own by this template."""
     return "{run}" in template or "{number}" in template
 
 

@@ -18,6 +18,7 @@ from chathistory.conformance._lines import (
     turn_call,
 )
 from chathistory.conformance._literals import template_source
+from chathistory.conformance._message_ids import templates_of
 from chathistory.conformance._program import (
     FAILING,
     Add,
@@ -66,7 +67,7 @@ class Body:
         self._last = len(steps) - 1
         self._expectation = expectation
         self._visit = visit(steps, expectation)
-        self._renderer = Renderer()
+        self._renderer = Renderer(templates=True)
         self.needed: set[str] = set()
         self._arguments: set[int] = set()
         self._reads: dict[int, str] = {}
@@ -89,13 +90,14 @@ class Body:
         return [*sources, problem_source(judged)] if "problem" in self.needed else sources
 
     def tokens(self) -> str:
-        """What makes the session ids unlike those of any other run."""
+        """What makes the ids of sessions, and of messages, unlike those of any other run."""
         lines = token_lines(self._steps[:-1] if tries_again(self._steps) else self._steps)
-        return "\n".join(["# Session ids of their own in every run.", *lines]) if lines else ""
+        ids = "Session ids and message ids" if any(map(templates_of, self._steps)) else "Session ids"
+        return "\n".join([f"# {ids} of their own in every run.", *lines]) if lines else ""
 
     def verdict(self, clause_id: str) -> str:
         """The comparison, and what is printed."""
-        renderer = Renderer(shares=False)
+        renderer = Renderer(shares=False, templates=True)
         expectation = self._expectation
         if self._visit is not None:
             own = len(self._visit.added)

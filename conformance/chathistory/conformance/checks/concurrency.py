@@ -14,7 +14,19 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._lens import Lens
-from chathistory.conformance._program import Add, AddCall, Clear, Mode, Open, Program, Read, Step, Together, Trial, program
+from chathistory.conformance._program import (
+    Add,
+    AddCall,
+    Clear,
+    Mode,
+    Open,
+    Program,
+    Read,
+    Step,
+    Together,
+    Trial,
+    program,
+)
 from chathistory.conformance._report import Effort
 from chathistory.conformance._together import CANCEL, CLEAR, LARGE, REFUSE, REOPEN, SINGLE, WATCH
 from chathistory.conformance.checks._check import A, Check, async_twin, numbered

@@ -34,7 +34,9 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     """Messages with something in most fields, so that a change to any of them shows."""
     number = 1_000 * sum(map(ord, label))
     return (
-        HumanMessage(content=f"m{number} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}),
+        HumanMessage(
+            content=f"m{number} asks", id=f"{{run}}-{label}", name="someone", additional_kwargs={"a": {"b": [1]}}
+        ),
         AIMessage(
             content=f"m{number + 1} calls",
             tool_calls=[{"name": "look", "args": {"at": label}, "id": "call"}],
@@ -64,6 +66,21 @@ def _handles_come_and_go() -> Program:
     for _ in range(6):
         turns += [Open(1, A), Read(1), Open(1, B), Read(1)]
     return program(Open(1, A), Add(1, numbered(1)), Open(1, B), Add(1, numbered(1, first=2)), turns)
+
+
+def _same_message_ids(_effort: Effort) -> Iterator[Program]:
+    """Messages of two sessions that have an id in common, as those have that a caller copies, or numbers anew.
+
+    A store may keep messages under their ids; then one session shows, changes or takes away what is another's.
+    """
+    identity = "id-{run}"
+    ours, theirs = HumanMessage(content="m1", id=identity), AIMessage(content="m2", id=identity)
+    alike = HumanMessage(content="m3", id=identity)
+    sessions, reads = opened(A, B), [Read(1), Read(2)]
+    for other in (theirs, alike, ours):
+        yield program(sessions, Add(1, (ours,)), Read(1), Add(2, (other,)), reads, Clear(2), reads)
+    yield program(sessions, Add(1, (ours,)), Read(1), Assign(2, (alike,)), reads, Assign(2, ()), reads)
+    yield program(sessions, Add(2, (theirs,)), Add(1, (ours,)), reads, Clear(2), reads, Add(2, (alike,)), reads)
 
 
 def _several_sessions(effort: Effort) -> Iterator[Program]:
@@ -393,6 +410,13 @@ CHECKS = (
         lens=_OTHERS,
         cases=_several_sessions,
         draws=programs(sessions=3, handles=4, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
+        controls=each_session_alone,
+    ),
+    Check(
+        clause="ISO-1",
+        name="sessions may hold messages with the same id",
+        lens=Lens(view="full", stable=True),
+        cases=_same_message_ids,
         controls=each_session_alone,
     ),
     Check(
