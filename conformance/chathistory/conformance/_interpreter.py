@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import math
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     Mode,
     NewLoop,
     Open,
@@ -208,6 +210,8 @@ class Execution:
                 self._drop(step.handle)
                 self._handles[step.handle] = self._open(step)
                 self._opens[step.handle] = step
+            case Forget():
+                self._forget(step.handle)
             case Add():
                 return self._add(step, messages)
             case Read():
@@ -274,6 +278,13 @@ class Execution:
         self._handles.pop(handle, None)
         if handle in self._opens:
             self._left.setdefault(self._key_of(self._opens[handle]), self._opens.pop(handle))
+
+    def _forget(self, handle: int) -> None:
+        """Let go of a handle and of what came of it, which may refer to it; so may itself, in a circle."""
+        self._drop(handle)
+        self._arguments.pop(handle, None)
+        self._results.pop(handle, None)
+        gc.collect()
 
     def _key_of(self, step: Open) -> SessionKey:
         return step.partition, step.session

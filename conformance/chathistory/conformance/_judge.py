@@ -39,6 +39,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     NewLoop,
     Open,
     Program,
@@ -176,7 +177,7 @@ class _Judge:
                 self._clock.wait(seconds)
             case NewLoop():
                 self.record.loops += 1
-            case Edit():
+            case Edit() | Forget():
                 pass
         return None
 

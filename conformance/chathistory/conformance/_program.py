@@ -34,6 +34,13 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Let go of a handle, and of what was read and added through it: garbage is collected, and it is gone."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
 class Add:
     """Add messages.
 
@@ -201,12 +208,12 @@ class Trial:
 
 
 Step: TypeAlias = (
-    Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together | Trial
+    Open | Forget | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together | Trial
 )
 
 STEP_CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
-    for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together, Trial)
+    for cls in (Open, Forget, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together, Trial)
 }
 
 
@@ -222,15 +229,15 @@ class Program:
         return sum(_operations(step) for step in self.steps)
 
     def is_valid(self) -> bool:
-        """Whether each handle is opened before it is used, and only once."""
+        """Whether each handle is there when it is used: opened, perhaps once more, and not let go of since."""
         opened: set[int] = set()
         for step in self.steps:
             if isinstance(step, Open):
-                if step.handle in opened:
-                    return False
                 opened.add(step.handle)
             elif not isinstance(step, Wait | NewLoop | Turn | Together | Trial) and step.handle not in opened:
                 return False
+            elif isinstance(step, Forget):
+                opened.remove(step.handle)
         return True
 
     def sessions(self) -> Iterator[str]:
@@ -241,7 +248,7 @@ class Program:
 def _operations(step: Step) -> int:
     if isinstance(step, Together):
         return sum(len(worker) for worker in step.workers) + 1
-    return int(not isinstance(step, Open | Edit | Wait | NewLoop))
+    return int(not isinstance(step, Open | Forget | Edit | Wait | NewLoop))
 
 
 def program(*steps: Step | Sequence[Step]) -> Program:

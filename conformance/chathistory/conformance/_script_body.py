@@ -27,6 +27,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     NewLoop,
     Open,
     Read,
@@ -71,6 +72,7 @@ class Body:
         self.needed: set[str] = set()
         self._arguments: set[int] = set()
         self._reads: dict[int, str] = {}
+        self._there: set[int] = set()
         self._kept: list[int] = []
         self._doubtful = {
             step.handle
@@ -210,11 +212,28 @@ class Body:
                 return ["loop = new_loop(loop)"]
             case Edit():
                 return self._edit(step)
+            case Forget():
+                return self._forgotten(step.handle)
+            case Open() if step.handle in self._there:
+                return [f"h{step.handle} = None  # it is gone before the next is opened", self._call(step)]
+            case Open():
+                self._there.add(step.handle)
             case Read():
                 watched = self._expectation.kind == "unchanged-results"
                 self._reads[step.handle] = f"read_{index + 1}" if watched else f"read_of_h{step.handle}"
                 return [prefixed(f"{self._reads[step.handle]} = ", self._call(step))]
         return [self._call(step)]
+
+    def _forgotten(self, handle: int) -> list[Statement]:
+        """A handle, and what came of it, that nothing refers to any more."""
+        self.needed.add("gc")
+        self._there.discard(handle)
+        names = [f"h{handle}"]
+        if handle in self._arguments:
+            names.append(f"added_by_h{handle}")
+        if handle in self._reads and self._expectation.kind != "unchanged-results":
+            names.append(self._reads[handle])
+        return [f"{' = '.join(names)} = None", "gc.collect()"]
 
     def _kept_copy(self, index: int, step: Step) -> list[Statement]:
         """The copy that tells later whether a list that was read has changed."""

@@ -16,6 +16,7 @@ from chathistory.conformance._program import (
     Assign,
     Cancel,
     Clear,
+    Forget,
     Open,
     Program,
     Read,
@@ -208,6 +209,38 @@ def _many_handles(_effort: Effort) -> Iterator[Program]:
     yield _looking_now_and_then()
 
 
+def _without_handles(_effort: Effort) -> Iterator[Program]:
+    """Sessions that nobody has a handle on any more: what was done through one stays done when it is gone."""
+    write, again = Add(1, numbered(2)), Add(1, numbered(1, first=3))
+    yield program(Open(1, A), write, Forget(1), fresh_read(2))
+    yield program(Open(1, A), write, Read(1), Forget(1), Open(1, A), again, Read(1), Forget(1), fresh_read(2))
+    yield program(
+        opened(A, A), write, Read(2), Forget(1), Read(2), Add(2, numbered(1, first=3)), Forget(2), fresh_read(3)
+    )
+    # What one has done must not come back, nor go, with another that goes later.
+    change: Step
+    for change in (Clear(2), Assign(2, numbered(2, first=5))):
+        yield program(opened(A, A), write, Read(1), change, Forget(2), Read(1), Forget(1), fresh_read(3))
+        yield program(opened(A, A), write, Read(1), change, Forget(1), Read(2), Forget(2), fresh_read(3))
+
+
+def _keeping_handles(failing: Program) -> Iterator[Program]:
+    """The same program with nothing let go of, and through a single handle."""
+    kept = tuple(step for step in _in_new_handles(failing.steps) if not isinstance(step, Forget))
+    yield Program(kept)
+    yield from through_one_handle(Program(kept))
+
+
+def _in_new_handles(steps: Iterable[Step]) -> Iterator[Step]:
+    """The steps with a number of its own for each handle that is opened."""
+    number_of: dict[int, int] = {}
+    for count, step in enumerate(steps, start=1):
+        if isinstance(step, Open):
+            number_of[step.handle] = count
+        handle = number_of.get(getattr(step, "handle", 0))
+        yield step if handle is None else replace(step, handle=handle)  # type: ignore[call-arg]
+
+
 def _looking_now_and_then() -> Program:
     """A handle that reads after so many writes by another, since it may tell by some count whether there were any."""
     steps: list[Step] = [Read(1)]
@@ -229,7 +262,7 @@ def through_one_handle(failing: Program) -> Iterator[Program]:
             handle_of[step.handle] = first.setdefault(step.session, step.handle)
             if handle_of[step.handle] == step.handle:
                 steps.append(step)
-        elif isinstance(step, Add | Read | Clear):
+        elif isinstance(step, Add | Read | Clear | Assign):
             steps.append(replace(step, handle=handle_of[step.handle]))
         else:
             steps.append(step)
@@ -432,6 +465,13 @@ CHECKS = (
         cases=_many_handles,
         draws=programs(sessions=1, handles=5, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=through_one_handle,
+    ),
+    Check(
+        clause="ISO-3",
+        name="a session outlives the handles on it",
+        cases=_without_handles,
+        controls=_keeping_handles,
+        at_first=10,
     ),
     Check(
         clause="ISO-4",
