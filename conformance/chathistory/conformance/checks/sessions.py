@@ -47,7 +47,7 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     )
 
 
-_MANY: Mapping[Effort, int] = {"quick": 130, "full": 1_100, "thorough": 5_000}
+_MANY: Mapping[Effort, int] = {"quick": 300, "full": 1_100, "thorough": 5_000}
 """More sessions than some stores keep, or can tell apart by a short hash."""
 
 
