@@ -804,7 +804,7 @@ class HasOneOwnerForEachMessageId(JsonHistory):
         super()._append(list(itertools.compress(items, free)))
 
 
-@mutant("ISO-1", "ORD-3", hardness="data", operations=3)
+@mutant("ORD-3", "ISO-1", hardness="data", operations=2)
 class KeepsTextsByMessageId(JsonHistory):
     """What is stored of a message is cached by its class and id, for all sessions: "it can't have changed"."""
 

@@ -8,6 +8,7 @@ import copy
 import gc
 import math
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
@@ -280,11 +281,17 @@ class Execution:
             self._left.setdefault(self._key_of(self._opens[handle]), self._opens.pop(handle))
 
     def _forget(self, handle: int) -> None:
-        """Let go of a handle and of what came of it, which may refer to it; so may itself, in a circle."""
+        """Let go of a handle and of what came of it, which may refer to it.
+
+        Where it is still there then, it refers to itself, in a circle. Garbage is only collected for these: that takes
+        long.
+        """
+        is_there = _watched(self._handles[handle])
         self._drop(handle)
         self._arguments.pop(handle, None)
         self._results.pop(handle, None)
-        gc.collect()
+        if is_there():
+            gc.collect()
 
     def _key_of(self, step: Open) -> SessionKey:
         return step.partition, step.session
@@ -376,6 +383,15 @@ class Execution:
             for step in self.program.steps:
                 if isinstance(step, Together):
                     self._open_of_workers(step).clear()
+
+
+def _watched(history: History) -> Callable[[], bool]:
+    """Tells later whether the object may still be there."""
+    try:
+        reference = weakref.ref(history)
+    except TypeError:  # it allows none
+        return lambda: True
+    return lambda: reference() is not None
 
 
 def copy_of(value: Any) -> Any:

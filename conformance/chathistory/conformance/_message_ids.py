@@ -37,7 +37,8 @@ def _messages_of(step: Step) -> Iterable[Any]:
 
 
 def _is_template(message: Any) -> bool:
-    return isinstance(message, BaseMessage) and type(message.id) is str and is_unique(message.id)
+    identity = getattr(message, "id", None)  # asked first: most messages have none
+    return type(identity) is str and isinstance(message, BaseMessage) and is_unique(identity)
 
 
 def with_ids(messages: Iterable[Any], change: Callable[[str], str]) -> tuple[Any, ...]:
