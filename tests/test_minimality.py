@@ -98,7 +98,7 @@ def test_messages_are_plain_where_their_names_are_enough() -> None:
     assert 'h1.add_messages([HumanMessage("m1")])' in result.counterexample.lines
 
 
-@pytest.mark.parametrize("name", NEED_EMPTY_STORES)
+@pytest.mark.parametrize("name", [*NEED_EMPTY_STORES, "lives_as_long_as_a_handle", "has_one_owner_for_each_message_id"])
 def test_its_script_shows_the_defect_and_nothing_else(name: str) -> None:
     """In a process of its own: it still fails on the mutant, and not on the reference."""
     script = example_of(name).script
