@@ -67,6 +67,13 @@ def test_text_shows_the_calls_on_one_time_axis() -> None:
     )
 
 
+def test_reads_of_one_epoch_that_share_no_message_are_explained_where_the_session_was_cleared_before() -> None:
+    """It is not said of a session that somebody has cleared that nobody did."""
+    explanation = violation("1! 1(+a 2+b 1) 3rb 4ra 1!").explanation
+    assert "never cleared" not in explanation
+    assert "No clear can have taken effect between the first of them and the second: 'b' was lost." in explanation
+
+
 def test_text_marks_unknown_outcomes_and_failures() -> None:
     """By more than colour."""
     assert "?" in render_text(violation("1(+a? 2ra 2r")).splitlines()[-3]

@@ -37,6 +37,9 @@ SAMPLE = (
     "sets_the_ttl_once",
     "expires_every_session_of_the_store",
     "trusts_the_configuration",
+    "lives_as_long_as_a_handle",
+    "has_one_owner_for_each_message_id",
+    "keeps_texts_by_message_id",
 )
 """Mutants of every family that take a course of operations; `python -m tests.minimality` measures all."""
 
@@ -95,7 +98,7 @@ def test_messages_are_plain_where_their_names_are_enough() -> None:
     assert 'h1.add_messages([HumanMessage("m1")])' in result.counterexample.lines
 
 
-@pytest.mark.parametrize("name", NEED_EMPTY_STORES)
+@pytest.mark.parametrize("name", [*NEED_EMPTY_STORES, "lives_as_long_as_a_handle", "has_one_owner_for_each_message_id"])
 def test_its_script_shows_the_defect_and_nothing_else(name: str) -> None:
     """In a process of its own: it still fails on the mutant, and not on the reference."""
     script = example_of(name).script
@@ -185,6 +188,30 @@ def test_an_integer_becomes_short_in_a_few_tries(value: int, limit: int, smalles
     assert complete
     assert found.steps[1].messages[0].additional_kwargs == {"a": smallest}  # type: ignore[union-attr]
     assert len(tried) < 200
+
+
+def test_many_sessions_are_made_fewer_by_halves() -> None:
+    """What is done on session after session is done on fewer of them; nothing is tried for each alone."""
+    tried: list[Program] = []
+    others = [(Open(2, f"{{run}}-n{n}"), Add(2, (HumanMessage(f"m{n}"),))) for n in range(300)]
+    reads = [(Open(2, f"{{run}}-n{n}"), Read(2)) for n in range(300)]
+    message = HumanMessage("m1000")
+    long = program(Open(1, "{run}-a"), Add(1, (message,)), *others, Read(1), *reads)
+
+    def still_fails(candidate: Program) -> bool:
+        tried.append(candidate)
+        written: set[str] = set()
+        session = ""
+        for step in candidate.steps:
+            session = step.session if isinstance(step, Open) else session
+            written |= {session} if isinstance(step, Add) else set()
+        return len(written) > 128 and any(isinstance(step, Read) for step in candidate.steps)
+
+    small, complete = shrink(long, still_fails, seconds=60, values=False)
+    assert complete
+    assert len({step.session for step in small.steps if isinstance(step, Open)}) == 129
+    assert sum(isinstance(step, Read) for step in small.steps) == 1
+    assert len(tried) < 100
 
 
 def test_calls_are_counted_as_beside_the_mutants() -> None:

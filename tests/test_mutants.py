@@ -80,6 +80,21 @@ def test_what_blocks_the_loop_is_seen_at_a_glance(name: str) -> None:
     assert "seen at a glance" in report.clauses[0].notes[-1]
 
 
+@pytest.mark.parametrize(("name", "named"), [("writes_everything_back_in_2_ms", "CON-1"), ("mixes_up_tasks", "ASY-5")])
+def test_a_run_that_stops_at_the_first_violation_blames_threads_before_tasks(name: str, named: str) -> None:
+    """A race that plain threads have is theirs, though tasks show it, too; one that only tasks have is not."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    report = check(mutant.make(), clauses=["ASY", "CON"], configuration=replace(LONGER_SEARCH, exitfirst=True))
+    assert [result.id for result in report.with_outcome("failed")] == [named]
+
+
+def test_a_page_that_loses_all_when_it_is_full_is_no_matter_of_cancelled_calls() -> None:
+    """Without a cancelled call the same lengths show it; the controls of ASY-4 fail with it."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "loses_a_last_page_of_53")
+    report = check(mutant.make(), configuration=replace(SEARCH, exitfirst=True))
+    assert [result.id for result in report.with_outcome("failed")] == ["ORD-7"]
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
 def test_a_correct_history_is_not_failed(odd: Odd) -> None:
     """However odd it is; a legacy one fails what is expected of it, and nothing else."""

@@ -435,3 +435,13 @@ class KeepsOneResultOfACall(JsonHistory):
 
     def _call_of(self, item: Any) -> Any:
         return getattr(self._load(item), "tool_call_id", None)
+
+
+@mutant("ORD-7", "ERR-2", hardness="data", operations=60)
+class LosesSingleAddsAtTheEndOfAChunk(JsonHistory):
+    """Where one message just fills a second or later chunk of thirty, the chunk is closed before it is in."""
+
+    def _append(self, items: list[Any]) -> None:
+        count = len(self._items())
+        if len(items) > 1 or count < 30 or count % 30 != 29:
+            super()._append(items)

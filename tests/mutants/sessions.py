@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import posixpath
 import re
 import threading
 import time
 import unicodedata
+import weakref
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -763,3 +765,64 @@ class CountsCapitals(JsonHistory):
     def _key(self) -> Hashable:
         capitals = sum(letter.isupper() for letter in self.partition)
         return (f"{self.partition.lower()}{capitals}", self.session_id)
+
+
+class _Held(list[Any]):
+    """The items of a session, to which weak references can be had."""
+
+
+@mutant("ISO-3", "CON-1", "CON-3", "RUN-2", hardness="stateful", operations=2)
+class LivesAsLongAsAHandle(JsonHistory):
+    """The items are in the handles; the store finds them there, by weak references, while there is one."""
+
+    claims = PLAIN
+
+    def __init__(self, session_id: str, store: Any, **options: Any) -> None:
+        super().__init__(session_id, store, **options)
+        with store.lock:
+            sessions = store.notes.setdefault("sessions", weakref.WeakValueDictionary())
+            self._held = sessions.setdefault(self._key(), _Held())
+
+    def _items(self) -> list[Any]:
+        return list(self._held)
+
+    def _put(self, items: list[Any]) -> None:
+        self._held[:] = items
+
+    def _erase(self) -> None:
+        self._held.clear()
+
+
+@mutant("ISO-1", "ORD-3", hardness="data", operations=3)
+class HasOneOwnerForEachMessageId(JsonHistory):
+    """The id of a message is the primary key over all sessions; what is another's already is skipped."""
+
+    def _append(self, items: list[Any]) -> None:
+        owners = self.store.notes.setdefault("owners", {})
+        ids = [self._load(item).id for item in items]
+        free = [identity is None or owners.setdefault(identity, self._key()) == self._key() for identity in ids]
+        super()._append(list(itertools.compress(items, free)))
+
+
+@mutant("ORD-3", "ISO-1", hardness="data", operations=2)
+class KeepsTextsByMessageId(JsonHistory):
+    """What is stored of a message is cached by its class and id, for all sessions: "it can't have changed"."""
+
+    def _append(self, items: list[Any]) -> None:
+        texts = self.store.notes.setdefault("texts", {})
+        super()._append([self._cached(texts, item) for item in items])
+
+    def _cached(self, texts: dict[Any, Any], item: Any) -> Any:
+        message = self._load(item)
+        return texts.setdefault((message.type, message.id), item) if message.id else item
+
+
+@mutant("ISO-1", hardness="stateful", operations=258)
+class KeepsThe256SessionsWrittenLast(JsonHistory):
+    """Whoever writes to one session more takes away the one that nobody has written to for longest."""
+
+    def _put(self, items: list[Any]) -> None:
+        self.store.lists.pop(self._key(), None)
+        super()._put(items)
+        if len(self.store.lists) > 256:
+            del self.store.lists[next(iter(self.store.lists))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from chathistory.conformance._error_text import shown_error
 from chathistory.conformance._interpreter import Observation
+from chathistory.conformance._message_ids import with_ids
 from chathistory.conformance._outcome import NO_ANSWER, Divergence
-from chathistory.conformance._program import Add
+from chathistory.conformance._program import Add, RunToken
 from chathistory.conformance._script import Expectation
 from chathistory.conformance._views import View, explain, shown_all
 from chathistory.reference import Messages
@@ -156,4 +158,16 @@ def wrong_answer(observation: Observation, expected: str) -> Divergence:
         str(observation.value),
         "The model was not shown the messages that the session holds.",
         Expectation(kind="answers", answer=expected),
+    )
+
+
+def by_templates(divergence: Divergence, token: RunToken) -> Divergence:
+    """The divergence with templates where it shows message ids that were made of them."""
+    values = tuple(with_ids(messages, token.unfill) for messages in divergence.expectation.values)
+    return replace(
+        divergence,
+        expected=token.unfill(divergence.expected),
+        observed=token.unfill(divergence.observed),
+        explanation=token.unfill(divergence.explanation),
+        expectation=replace(divergence.expectation, values=values),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import math
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend, History
 from chathistory.conformance._copies import copies_of
 from chathistory.conformance._loops import EventLoop
+from chathistory.conformance._message_ids import filled
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -25,6 +28,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     Mode,
     NewLoop,
     Open,
@@ -105,7 +109,7 @@ class Execution:
         program: what to do.
         timeout: seconds an operation may take, and a two-hundredth of that more for each message it adds.
         keep_results: watch whether lists returned earlier change in the caller's hands (SNP-1).
-        token: what makes its session ids unlike any other's.
+        token: what makes its session ids, and its messages' where they are templates, unlike any other's.
         cleans_up: clear the sessions at the end, unless the store is thrown away anyhow. It is cleared all the same
             when a read held more than the program wrote: what sessions share would grow with every program.
     """
@@ -133,7 +137,7 @@ class Execution:
         """Carry out the steps in order; the caller may stop at any of them."""
         try:
             for index, step in enumerate(self.program.steps):
-                yield self._observe(index, step)
+                yield self._observe(index, filled(step, self.token))
         finally:
             self._finish()
 
@@ -207,6 +211,8 @@ class Execution:
                 self._drop(step.handle)
                 self._handles[step.handle] = self._open(step)
                 self._opens[step.handle] = step
+            case Forget():
+                self._forget(step.handle)
             case Add():
                 return self._add(step, messages)
             case Read():
@@ -273,6 +279,19 @@ class Execution:
         self._handles.pop(handle, None)
         if handle in self._opens:
             self._left.setdefault(self._key_of(self._opens[handle]), self._opens.pop(handle))
+
+    def _forget(self, handle: int) -> None:
+        """Let go of a handle and of what came of it, which may refer to it.
+
+        Where it is still there then, it refers to itself, in a circle. Garbage is only collected for these: that takes
+        long.
+        """
+        is_there = _watched(self._handles[handle])
+        self._drop(handle)
+        self._arguments.pop(handle, None)
+        self._results.pop(handle, None)
+        if is_there():
+            gc.collect()
 
     def _key_of(self, step: Open) -> SessionKey:
         return step.partition, step.session
@@ -364,6 +383,15 @@ class Execution:
             for step in self.program.steps:
                 if isinstance(step, Together):
                     self._open_of_workers(step).clear()
+
+
+def _watched(history: History) -> Callable[[], bool]:
+    """Tells later whether the object may still be there."""
+    try:
+        reference = weakref.ref(history)
+    except TypeError:  # it allows none
+        return lambda: True
+    return lambda: reference() is not None
 
 
 def copy_of(value: Any) -> Any:

@@ -16,6 +16,7 @@ from chathistory.conformance._baseline import held_at_first
 from chathistory.conformance._demands import demand_of_ids, demand_of_write, meant_by, remark_on_limits
 from chathistory.conformance._divergences import (
     accepted,
+    by_templates,
     changed_argument,
     changed_result,
     hung,
@@ -28,6 +29,7 @@ from chathistory.conformance._experiments import judge_together, judge_trial
 from chathistory.conformance._expiry import Clock
 from chathistory.conformance._interpreter import Execution, Observation, SessionKey, copy_of
 from chathistory.conformance._lens import Lens
+from chathistory.conformance._message_ids import templates_of
 from chathistory.conformance._outcome import Divergence, Outcome, StopJudging
 from chathistory.conformance._parity import Twin
 from chathistory.conformance._program import (
@@ -37,6 +39,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     NewLoop,
     Open,
     Program,
@@ -90,6 +93,8 @@ def run_and_judge(
                 break
     except StopJudging:
         pass
+    if divergence is not None and any(map(templates_of, program.steps)):
+        divergence = by_templates(divergence, execution.token)
     outcome = judge.record.outcome(divergence, execution.operations)
     return replace(outcome, tidy=execution.tidy) if execution.is_untidy else outcome
 
@@ -172,7 +177,7 @@ class _Judge:
                 self._clock.wait(seconds)
             case NewLoop():
                 self.record.loops += 1
-            case Edit():
+            case Edit() | Forget():
                 pass
         return None
 

@@ -11,6 +11,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     NewLoop,
     Open,
     Read,
@@ -29,7 +30,7 @@ def describe(step: Step) -> str:
     """One line for people, at most 100 characters, in which long values are cut and their lengths named."""
     line = ""
     for limits in (Limits(200, 40), Limits(40, 8), Limits(24, 4), Limits(16, 2), Limits(12, 1)):
-        line = _line(step, Renderer(limits))
+        line = _line(step, Renderer(limits, templates=True))
         if len(line) <= WIDTH:
             return line
     return f"{line[: WIDTH - 1]}…"
@@ -39,13 +40,13 @@ def call_of(step: Step, renderer: Renderer, argument: str | None = None) -> Tree
     """The expression or assignment that carries out a step, without `await`.
 
     Args:
-        step: any step but Edit, Wait, NewLoop, Turn, Together and Trial.
+        step: any step but Forget, Edit, Wait, NewLoop, Turn, Together and Trial.
         renderer: how values are shown.
         argument: the name of the list that is added or assigned, if it has one.
     """
     if isinstance(step, Open):
         return _opening(step, renderer)
-    assert not isinstance(step, Edit | Wait | NewLoop | Turn | Together | Trial)  # noqa: S101 -- callers show these themselves
+    assert not isinstance(step, Forget | Edit | Wait | NewLoop | Turn | Together | Trial)  # noqa: S101 -- callers show these themselves
     history, a = f"h{step.handle}", "a" if getattr(step, "mode", "sync") == "async" else ""
     match step:
         case Add():
@@ -179,6 +180,8 @@ def _line(step: Step, renderer: Renderer) -> str:
     match step:
         case Wait():
             return f"# wait {step.seconds:g} s"
+        case Forget():
+            return f"del h{step.handle}  # and collect garbage"
         case NewLoop():
             return "# a new event loop"
         case Edit():

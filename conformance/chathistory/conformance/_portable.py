@@ -89,7 +89,7 @@ def program_from_json(document: Mapping[str, Any]) -> Program:
     except RecursionError:
         raise UsageError("the recorded program nests too deeply") from None
     if not program.is_valid():
-        raise UsageError("steps: a handle of the recorded program is used before it is opened, or opened twice")
+        raise UsageError("steps: a handle of the recorded program is used when it is not open")
     return program
 
 

@@ -2,7 +2,8 @@
 
 A program is a list of steps. A step names the handle it goes through; a handle is opened on a session by
 `Open`. Session ids are templates: `{run}` becomes a token unique to the execution and `{number}` a number
-unique to it, so that no program depends on what the backend already holds.
+unique to it, so that no program depends on what the backend already holds. So are the ids of messages, where what
+they are exactly is not what a program is about.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ class Open:
     partition: str | None = None
     history_size: int | None = None
     ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Let go of a handle, and of what was read and added through it: garbage is collected, and it is gone."""
+
+    handle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +209,12 @@ class Trial:
 
 
 Step: TypeAlias = (
-    Open | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together | Trial
+    Open | Forget | Add | Read | Clear | Assign | AddBack | Edit | Cancel | Wait | NewLoop | Turn | Together | Trial
 )
 
 STEP_CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
-    for cls in (Open, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together, Trial)
+    for cls in (Open, Forget, Add, Read, Clear, Assign, AddBack, Edit, Cancel, Wait, NewLoop, Turn, Together, Trial)
 }
 
 
@@ -222,15 +230,15 @@ class Program:
         return sum(_operations(step) for step in self.steps)
 
     def is_valid(self) -> bool:
-        """Whether each handle is opened before it is used, and only once."""
+        """Whether each handle is there when it is used: opened, perhaps once more, and not let go of since."""
         opened: set[int] = set()
         for step in self.steps:
             if isinstance(step, Open):
-                if step.handle in opened:
-                    return False
                 opened.add(step.handle)
             elif not isinstance(step, Wait | NewLoop | Turn | Together | Trial) and step.handle not in opened:
                 return False
+            elif isinstance(step, Forget):
+                opened.remove(step.handle)
         return True
 
     def sessions(self) -> Iterator[str]:
@@ -241,7 +249,7 @@ class Program:
 def _operations(step: Step) -> int:
     if isinstance(step, Together):
         return sum(len(worker) for worker in step.workers) + 1
-    return int(not isinstance(step, Open | Edit | Wait | NewLoop))
+    return int(not isinstance(step, Open | Forget | Edit | Wait | NewLoop))
 
 
 def program(*steps: Step | Sequence[Step]) -> Program:
@@ -273,6 +281,10 @@ class RunToken:
         """The session id that a template stands for in this execution."""
         return template.replace("{run}", self.text).replace("{number}", str(self.number))
 
+    def unfill(self, text: str) -> str:
+        """A text with the tokens in place of what this execution had for them."""
+        return text.replace(self.text, "{run}").replace(str(self.number), "{number}")
+
 
 def new_token() -> RunToken:
     """A fresh token: letters and digits in lower case beginning with a letter, and a number of 15 digits."""
@@ -281,7 +293,7 @@ def new_token() -> RunToken:
 
 
 def is_unique(template: str) -> bool:
-    """Whether each execution gets a session of its own by this template."""
+    """Whether each execution gets a session, or a message id, of its own by this template."""
     return "{run}" in template or "{number}" in template
 
 

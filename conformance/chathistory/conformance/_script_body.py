@@ -18,6 +18,7 @@ from chathistory.conformance._lines import (
     turn_call,
 )
 from chathistory.conformance._literals import template_source
+from chathistory.conformance._message_ids import templates_of
 from chathistory.conformance._program import (
     FAILING,
     Add,
@@ -26,6 +27,7 @@ from chathistory.conformance._program import (
     Cancel,
     Clear,
     Edit,
+    Forget,
     NewLoop,
     Open,
     Read,
@@ -66,10 +68,11 @@ class Body:
         self._last = len(steps) - 1
         self._expectation = expectation
         self._visit = visit(steps, expectation)
-        self._renderer = Renderer()
+        self._renderer = Renderer(templates=True)
         self.needed: set[str] = set()
         self._arguments: set[int] = set()
         self._reads: dict[int, str] = {}
+        self._there: set[int] = set()
         self._kept: list[int] = []
         self._doubtful = {
             step.handle
@@ -89,13 +92,14 @@ class Body:
         return [*sources, problem_source(judged)] if "problem" in self.needed else sources
 
     def tokens(self) -> str:
-        """What makes the session ids unlike those of any other run."""
+        """What makes the ids of sessions, and of messages, unlike those of any other run."""
         lines = token_lines(self._steps[:-1] if tries_again(self._steps) else self._steps)
-        return "\n".join(["# Session ids of their own in every run.", *lines]) if lines else ""
+        ids = "Session ids and message ids" if any(map(templates_of, self._steps)) else "Session ids"
+        return "\n".join([f"# {ids} of their own in every run.", *lines]) if lines else ""
 
     def verdict(self, clause_id: str) -> str:
         """The comparison, and what is printed."""
-        renderer = Renderer(shares=False)
+        renderer = Renderer(shares=False, templates=True)
         expectation = self._expectation
         if self._visit is not None:
             own = len(self._visit.added)
@@ -208,11 +212,28 @@ class Body:
                 return ["loop = new_loop(loop)"]
             case Edit():
                 return self._edit(step)
+            case Forget():
+                return self._forgotten(step.handle)
+            case Open() if step.handle in self._there:
+                return [f"h{step.handle} = None  # it is gone before the next is opened", self._call(step)]
+            case Open():
+                self._there.add(step.handle)
             case Read():
                 watched = self._expectation.kind == "unchanged-results"
                 self._reads[step.handle] = f"read_{index + 1}" if watched else f"read_of_h{step.handle}"
                 return [prefixed(f"{self._reads[step.handle]} = ", self._call(step))]
         return [self._call(step)]
+
+    def _forgotten(self, handle: int) -> list[Statement]:
+        """A handle, and what came of it, that nothing refers to any more."""
+        self.needed.add("gc")
+        self._there.discard(handle)
+        names = [f"h{handle}"]
+        if handle in self._arguments:
+            names.append(f"added_by_h{handle}")
+        if handle in self._reads and self._expectation.kind != "unchanged-results":
+            names.append(self._reads[handle])
+        return [f"{' = '.join(names)} = None", "gc.collect()"]
 
     def _kept_copy(self, index: int, step: Step) -> list[Statement]:
         """The copy that tells later whether a list that was read has changed."""

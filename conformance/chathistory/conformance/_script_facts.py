@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chathistory.conformance._demands import demand_of_write
+from chathistory.conformance._message_ids import templates_of
 from chathistory.conformance._program import (
     Add,
     AddBack,
@@ -30,9 +31,10 @@ _SECONDS_TO_ADD_BACK = 20.0  # one that never ends fills the memory
 
 
 def token_lines(steps: Sequence[Step]) -> list[str]:
-    """The assignments of what the session ids of these steps are filled with."""
+    """The assignments of what the session ids and message ids of these steps are filled with."""
     names = ("session", "partition", "user")
-    templates = " ".join(str(getattr(step, name, "")) for step in steps for name in names)
+    sessions = (str(getattr(step, name, "")) for step in steps for name in names)
+    templates = " ".join((*sessions, *(template for step in steps for template in templates_of(step))))
     lines = []
     if "{run}" in templates:
         lines.append('run = "t" + uuid.uuid4().hex[:19]')

@@ -324,6 +324,7 @@ _MODULES = {
     "copy": ("copy",),
     "credentials": ("re",),
     "edit_deep": ("BaseMessage",),
+    "gc": ("gc",),
     "give_up": ("os", "threading"),
     "loop": ("asyncio",),
     "new_loop": ("asyncio",),

@@ -53,7 +53,7 @@ Glance: TypeAlias = Literal["first", "second", "long"]
 
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a first or a second glance."""
-_MANY_MESSAGES = 3_000
+_MANY_CALLS, _MANY_MESSAGES = 110, 3_000
 """What it may have at a glance at long histories."""
 _SECONDS_OF_A_GLANCE = 3.0
 """After which a check's glance is over: what waits for time-outs of its own is looked at closely later."""
@@ -418,14 +418,19 @@ def _sample(cases: Sequence[Program], most: tuple[int, int], chance: random.Rand
 
 def _is_long(program: Program, backend: Backend) -> bool:
     """Whether it would be short, one call after another, if it had not so many messages."""
-    return not any(isinstance(step, Together) for step in program.steps) and _is_short(program, backend, _MANY_MESSAGES)
+    return not any(isinstance(step, Together) for step in program.steps) and _is_short(
+        program, backend, _MANY_CALLS, _MANY_MESSAGES
+    )
 
 
-def _is_short(program: Program, backend: Backend, most: int = _FEW_MESSAGES) -> bool:
+def _is_short(
+    program: Program, backend: Backend, most_calls: int = _FEW_CALLS, most_messages: int = _FEW_MESSAGES
+) -> bool:
     """Whether it is a few calls with few messages, in this process, and no wait that takes time."""
     messages = sum(map(_messages_of, program.steps))
     calls = sum(not isinstance(step, Open | Together) for step in program.steps)
-    return messages <= most and calls <= _FEW_CALLS and not any(_takes_long(step, backend) for step in program.steps)
+    is_small = messages <= most_messages and calls <= most_calls
+    return is_small and not any(_takes_long(step, backend) for step in program.steps)
 
 
 def _messages_of(step: Step) -> int:

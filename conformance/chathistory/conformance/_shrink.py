@@ -7,6 +7,8 @@ because the time it may take is bounded (a try on a real store costs millisecond
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +28,9 @@ _MOST_MESSAGES_OF_A_BATCH = 20
 _PLAIN_NAMES = ("{run}-a", "{run}-b")
 _MANY = 50
 """From so many on, plain messages in a row are taken to be alike, whatever they are called and whoever says them: the
-row is made shorter at its end, and of programs that differ in nothing else one is tried."""
+row is made shorter at its end, and of programs that differ in nothing else one is tried. So are the same steps again
+and again on numbered sessions."""
+_NUMBERED_SESSION = re.compile(r"\{run\}-n\d+")
 
 
 class _OutOfTimeError(Exception):
@@ -107,10 +111,28 @@ class _Shrinker:
         return any(self.accepts(candidate) for candidate in candidates)
 
     def _leave_out_steps(self) -> None:
-        for handle in [step.handle for step in self.best.steps if isinstance(step, Open)]:
+        for handle in dict.fromkeys(step.handle for step in self.best.steps if isinstance(step, Open)):
             rest = tuple(step for step in self.best.steps if getattr(step, "handle", None) != handle)
             self.accepts(Program(rest))
-        self._leave_out(lambda: self.best.steps, Program)
+        for row in reversed(_rows_of_sessions(self.best)):
+            self._shorten_row_of_sessions(row)
+        rows = _rows_of_sessions(self.best)
+        if not rows:
+            self._leave_out(lambda: self.best.steps, Program)
+            return
+        within = {place for row in rows for place in range(row.start, row.stop)}
+        for place in reversed([place for place in range(len(self.best.steps)) if place not in within]):
+            self.accepts(Program((*self.best.steps[:place], *self.best.steps[place + 1 :])))
+
+    def _shorten_row_of_sessions(self, row: range) -> None:
+        """Leave out sessions at the end of a row, many at a time and then fewer."""
+        stop, size = row.stop, (row.stop - row.start) // row.step // 2
+        while size:
+            steps, left = self.best.steps, stop - size * row.step
+            if left >= row.start and self.accepts(Program((*steps[:left], *steps[stop:]))):
+                stop = left
+            else:
+                size //= 2
 
     def _leave_out_messages(self) -> None:
         for index, step in enumerate(self.best.steps):
@@ -229,6 +251,30 @@ def _is_long(program: Program) -> bool:
     return messages + len(program.steps) > _MANY
 
 
+def _rows_of_sessions(program: Program) -> list[range]:
+    """Where the same steps stand again and again, each time on the next of many numbered sessions.
+
+    The range goes from the first step to that behind the last, by as many as there are on each session.
+    """
+    opens = [place for place, step in enumerate(program.steps) if isinstance(step, Open)]
+    groups = itertools.pairwise([*opens, len(program.steps)])
+    rows: list[range] = []
+    for shape, alike in itertools.groupby(groups, key=lambda group: _shape(program.steps[group[0] : group[1]])):
+        members = list(alike)
+        if shape is not None and len(members) > _MANY:
+            (start, second), (_, stop) = members[0], members[-1]
+            rows.append(range(start, stop, second - start))
+    return rows
+
+
+def _shape(steps: Sequence[Step]) -> Hashable:
+    """What is done on one of many sessions, whatever it and its messages are called; None for another session."""
+    first, *rest = steps
+    if not isinstance(first, Open) or not _NUMBERED_SESSION.fullmatch(first.session):
+        return None
+    return replace(first, session=""), _likeness(Program(tuple(rest)))
+
+
 def _rows(messages: Sequence[Any]) -> list[tuple[int, int]]:
     """Where plain messages stand in a long row: the place of the first, and that behind the last."""
     rows, start = [], 0
@@ -249,7 +295,7 @@ def _is_plainly_named(message: Any) -> bool:
 
 
 def _likeness(program: Program) -> Hashable:
-    """What programs have in common that differ in what plain messages are called, and who says them."""
+    """What programs have in common that differ in what plain messages and numbered sessions are called."""
     names: dict[str, int] = {}
 
     def named(message: Any) -> Hashable:
@@ -258,6 +304,8 @@ def _likeness(program: Program) -> Hashable:
         return message if isinstance(message, str) else id(message)
 
     def without_names(step: Step) -> Hashable:
+        if isinstance(step, Open) and _NUMBERED_SESSION.fullmatch(step.session):
+            return replace(step, session=""), names.setdefault(step.session, len(names))
         if isinstance(step, Add | Assign):
             return replace(step, messages=()), tuple(map(named, step.messages))
         return id(step) if isinstance(step, Cancel) else step

@@ -25,7 +25,7 @@ from langchain_core.messages.base import TextAccessor
 from langchain_core.runnables.graph import NodeStyles
 
 from chathistory.conformance._layout import Block, Tree, called, flat, laid_out, prefixed, suffixed
-from chathistory.conformance._literals import bytes_source, float_source, int_source, text_source
+from chathistory.conformance._literals import bytes_source, float_source, int_source, template_source, text_source
 from chathistory.conformance._portable import ODD_CLASSES, ODD_OBJECTS, given_fields, repetition
 from chathistory.conformance._series import series_at, unpacked
 from chathistory.reference import MESSAGE_CLASSES, same_value
@@ -110,12 +110,14 @@ class Renderer:
     Args:
         limits: cut long values, for people; by default nothing is cut.
         shares: an object that stands in a list twice is built once.
+        templates: message ids are the templates of a program.
     """
 
-    def __init__(self, limits: Limits | None = None, *, shares: bool = True) -> None:
+    def __init__(self, limits: Limits | None = None, *, shares: bool = True, templates: bool = False) -> None:
         self.names: set[str] = set()
         self._limits = limits
         self._shares = shares
+        self._templates = templates
         self._shared = 0
 
     def tree(self, value: Any) -> Tree:
@@ -229,7 +231,9 @@ class Renderer:
         odd: dict[str, Any] = {}
         for name, value in named.items():
             if name.isidentifier() and name.isascii() and not keyword.iskeyword(name):
-                arguments.append(prefixed(f"{name}=", self.tree(value)))
+                is_template = self._templates and name == "id" and type(value) is str
+                tree = self.text(value, template_source) if is_template else self.tree(value)
+                arguments.append(prefixed(f"{name}=", tree))
             else:
                 odd[name] = value
         if odd:

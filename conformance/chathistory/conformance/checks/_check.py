@@ -136,7 +136,7 @@ def varied(count: int) -> tuple[BaseMessage, ...]:
     """Messages m1, m2, … of all kinds, which no field but their place puts in order."""
     batch: list[BaseMessage] = []
     for number in range(1, count + 1):
-        content, identity = f"m{number}", (None, f"id-{97 * number % 89}")[number % 2]
+        content, identity = f"m{number}", (None, f"id-{{run}}-{97 * number % 89}")[number % 2]
         match number % 6:
             case 0:
                 batch.append(SystemMessage(content=content, id=identity))
@@ -152,7 +152,7 @@ def varied(count: int) -> tuple[BaseMessage, ...]:
             case 4:
                 batch.append(HumanMessage(content=content, additional_kwargs={"timestamp": 1_000 - number}))
             case _:
-                batch.append(AIMessage(content=content, id=f"run-{89 - number}"))
+                batch.append(AIMessage(content=content, id=f"run-{{run}}-{89 - number}"))
     return tuple(batch)
 
 

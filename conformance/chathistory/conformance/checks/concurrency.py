@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,9 +14,21 @@ from langchain_core.messages import HumanMessage
 from chathistory.conformance._backend import Backend
 from chathistory.conformance._concurrent import Aspect
 from chathistory.conformance._lens import Lens
-from chathistory.conformance._program import Add, Clear, Mode, Open, Program, Read, Together, Trial, program
+from chathistory.conformance._program import (
+    Add,
+    AddCall,
+    Clear,
+    Mode,
+    Open,
+    Program,
+    Read,
+    Step,
+    Together,
+    Trial,
+    program,
+)
 from chathistory.conformance._report import Effort
-from chathistory.conformance._together import CANCEL, LARGE, REFUSE, REOPEN, SINGLE, WATCH
+from chathistory.conformance._together import CANCEL, CLEAR, LARGE, REFUSE, REOPEN, SINGLE, WATCH
 from chathistory.conformance.checks._check import LATER_LOOPS, A, Check, async_twin, numbered
 from chathistory.conformance.checks.durability import needs_processes
 
@@ -81,17 +94,39 @@ def _seeded_programs(name: str, how: How, calls: Worker) -> Callable[[Effort, in
 
 
 def one_after_another(failing: Program) -> Iterator[Program]:
-    """The same calls with nobody else at work: each kind of them, each size of a batch, and as many messages."""
+    """The same calls with nobody else at work: in turn, each kind of them, each size of a batch, and as many messages.
+
+    In turn, since what is lost may be that of a certain call at a certain length; as it is to be done by the workers
+    together, each makes its next call when all others have, and worker after worker.
+    """
     for step in failing.steps:
         if isinstance(step, Together):
             mode: Mode = "async" if step.is_async else "sync"
+            rounds = [call for calls in itertools.zip_longest(*step.workers) for call in calls if call is not None]
+            for calls in (rounds, [call for worker in step.workers for call in worker]):
+                yield program(Open(1, A), list(_in_turn(calls, mode)), Read(1, mode))
             single = Add(1, numbered(1, first=4), call="add_message") if mode == "sync" else Read(1, mode)
-            calls = [Add(1, numbered(3), mode=mode), single, Read(1, mode), Clear(1, mode)]
-            yield program(Open(1, A), calls, Read(1, mode))
+            kinds = [Add(1, numbered(3), mode=mode), single, Read(1, mode), Clear(1, mode)]
+            yield program(Open(1, A), kinds, Read(1, mode))
             sizes = [call for worker in step.workers for call in worker if isinstance(call, int)]
             for size in dict.fromkeys((*sizes, sum(sizes))):
                 if size > 1:
                     yield program(Open(1, A), Add(1, numbered(size), mode=mode), Read(1, mode))
+
+
+def _in_turn(calls: Iterable[int | str], mode: Mode) -> Iterator[Step]:
+    """The adds and clears among the calls of workers, through one handle; what they leave is read at the end."""
+    count = 0
+    for call in calls:
+        if isinstance(call, int):
+            yield Add(1, numbered(call, first=count + 1), mode=mode)
+            count += call
+        elif call == SINGLE:
+            method: AddCall = "add_message" if mode == "sync" else "add_messages"
+            yield Add(1, numbered(1, first=count + 1), call=method, mode=mode)
+            count += 1
+        elif call == CLEAR:
+            yield Clear(1, mode)
 
 
 def one_after_another_or_alone(failing: Program) -> Iterator[Program]:
@@ -117,11 +152,17 @@ def batch_after_batch(failing: Program) -> Iterator[Program]:
 
 
 def without_cancels(failing: Program) -> Iterator[Program]:
-    """The same work with nothing cancelled."""
+    """The same work with nothing cancelled, and as many messages one after another, each read when it is there.
+
+    Which lengths the session has had while others were cancelled nobody knows: what is lost at one of them is ORD-7's.
+    """
     for step in failing.steps:
         if isinstance(step, Together):
             workers = tuple(tuple(_uncancelled(call) for call in worker) for worker in step.workers)
             yield program(replace(step, workers=workers))
+            mode: Mode = "async" if step.is_async else "sync"
+            adds = (Add(1, (message,), mode=mode) for message in numbered(_messages_of(workers)))
+            yield program(Open(1, A), [step for add in adds for step in (add, Read(1, mode))])
 
 
 def refused_alone(failing: Program) -> Iterator[Program]:
@@ -157,6 +198,11 @@ def _in_any_loop(controls: Callable[[Program], Iterable[Program]]) -> Callable[[
 
 def _may_be_refused(call: int | str) -> bool:
     return isinstance(call, str) and call.startswith(REFUSE)
+
+
+def _messages_of(workers: Iterable[Worker]) -> int:
+    """How many messages workers add by batches, and a task before them if each has a handle of its own."""
+    return 1 + sum(call for worker in workers for call in worker if isinstance(call, int))
 
 
 def _uncancelled(call: int | str) -> int | str:

@@ -20,6 +20,8 @@ from chathistory.conformance.strategies import programs
 from chathistory.reference import MESSAGE_CLASSES
 
 _ADD_AND_READ = frozenset({"add", "read"})
+_ID = "id-{run}"
+"""A message id that occurs in no other execution."""
 
 
 def _plain_course(drawn: Program) -> Program:
@@ -53,9 +55,9 @@ def _batches(_effort: Effort) -> Iterator[Program]:
 def _repeated(_effort: Effort) -> Iterator[Program]:
     same = HumanMessage(content="m1")
     shared = (
-        HumanMessage(content="m1", id="id-1"),
-        AIMessage(content="m2", id="id-1"),
-        HumanMessage(content="m3", id="id-1"),
+        HumanMessage(content="m1", id=_ID),
+        AIMessage(content="m2", id=_ID),
+        HumanMessage(content="m3", id=_ID),
     )
     yield program(opened(A), Add(1, (HumanMessage(content="m1"), HumanMessage(content="m1"))), Read(1))
     yield program(opened(A), Add(1, (same, same, same)), Read(1))
@@ -71,16 +73,16 @@ def _repeated(_effort: Effort) -> Iterator[Program]:
     results = tuple(ToolMessage(content=f"m{number}", tool_call_id="call-1") for number in (1, 2))
     yield program(opened(A), Add(1, asked), singly(1, results), Read(1))
     yield program(opened(A), Add(1, results), Read(1))
-    with_id = HumanMessage(content="m1", id="id-1")
+    with_id = HumanMessage(content="m1", id=_ID)
     yield program(opened(A), singly(1, (with_id, with_id)), Read(1))
 
 
 def _alike_of_every_class(_effort: Effort) -> Iterator[Program]:
     """A stream gives all its chunks one id; and what removes a message elsewhere is an entry like any other here."""
     for cls in MESSAGE_CLASSES:
-        alike = [build(cls, id="id-1") for _ in range(2)]
+        alike = [build(cls, id=_ID) for _ in range(2)]
         yield program(opened(A), Add(1, numbered(2)), singly(1, alike), Read(1))
-        yield program(opened(A), Add(1, (HumanMessage(content="m1", id="id-1"), *alike)), Read(1))
+        yield program(opened(A), Add(1, (HumanMessage(content="m1", id=_ID), *alike)), Read(1))
 
 
 def _repeated_by_others(_effort: Effort) -> Iterator[Program]:
@@ -116,7 +118,7 @@ def _with_ids_apart(failing: Program) -> Iterator[Program]:
             replace(
                 step,
                 messages=tuple(
-                    message.model_copy(update=dict.fromkeys(_ids_of(message), f"id-{place}-{number}"))
+                    message.model_copy(update=dict.fromkeys(_ids_of(message), f"{_ID}-{place}-{number}"))
                     for number, message in enumerate(step.messages)
                 ),
             )
@@ -136,7 +138,7 @@ def _elements_that_repeat() -> st.SearchStrategy[BaseMessage]:
         lambda cls, text, identity: cls(content=text, id=identity),
         st.sampled_from((HumanMessage, AIMessage)),
         st.sampled_from(("m1", "m2")),
-        st.sampled_from((None, "id-1", "id-2")),
+        st.sampled_from((None, _ID, f"{_ID}-2")),
     )
 
 
@@ -202,7 +204,7 @@ def _convenience_calls(_effort: Effort) -> Iterator[Program]:
 
 def _whole_messages_by_convenience(_effort: Effort) -> Iterator[Program]:
     """Messages with something in each field, and texts that a kind helper would put right."""
-    filled = {"name": "Ann", "id": "id-1", "additional_kwargs": {"key": "m1"}, "response_metadata": {"key": "m1"}}
+    filled = {"name": "Ann", "id": _ID, "additional_kwargs": {"key": "m1"}, "response_metadata": {"key": "m1"}}
     call = {"name": "f", "args": {"key": "m1"}, "id": "call-1", "type": "tool_call"}
     human, ai = HumanMessage(content="m1", **filled), AIMessage(content="m2", tool_calls=[call], **filled)
     yield program(opened(A), Add(1, (human,), call="add_user_message"), Read(1))

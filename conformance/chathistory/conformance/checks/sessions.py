@@ -16,6 +16,7 @@ from chathistory.conformance._program import (
     Assign,
     Cancel,
     Clear,
+    Forget,
     Open,
     Program,
     Read,
@@ -34,7 +35,9 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     """Messages with something in most fields, so that a change to any of them shows."""
     number = 1_000 * sum(map(ord, label))
     return (
-        HumanMessage(content=f"m{number} asks", id=f"{label}-1", name="someone", additional_kwargs={"a": {"b": [1]}}),
+        HumanMessage(
+            content=f"m{number} asks", id=f"{{run}}-{label}", name="someone", additional_kwargs={"a": {"b": [1]}}
+        ),
         AIMessage(
             content=f"m{number + 1} calls",
             tool_calls=[{"name": "look", "args": {"at": label}, "id": "call"}],
@@ -44,7 +47,7 @@ def rich(label: str) -> tuple[BaseMessage, ...]:
     )
 
 
-_MANY: Mapping[Effort, int] = {"quick": 130, "full": 1_100, "thorough": 5_000}
+_MANY: Mapping[Effort, int] = {"quick": 300, "full": 1_100, "thorough": 5_000}
 """More sessions than some stores keep, or can tell apart by a short hash."""
 
 
@@ -64,6 +67,21 @@ def _handles_come_and_go() -> Program:
     for _ in range(6):
         turns += [Open(1, A), Read(1), Open(1, B), Read(1)]
     return program(Open(1, A), Add(1, numbered(1)), Open(1, B), Add(1, numbered(1, first=2)), turns)
+
+
+def _same_message_ids(_effort: Effort) -> Iterator[Program]:
+    """Messages of two sessions that have an id in common, as those have that a caller copies, or numbers anew.
+
+    A store may keep messages under their ids; then one session shows, changes or takes away what is another's.
+    """
+    identity = "id-{run}"
+    ours, theirs = HumanMessage(content="m1", id=identity), AIMessage(content="m2", id=identity)
+    alike = HumanMessage(content="m3", id=identity)
+    sessions, reads = opened(A, B), [Read(1), Read(2)]
+    for other in (theirs, alike, ours):
+        yield program(sessions, Add(1, (ours,)), Read(1), Add(2, (other,)), reads, Clear(2), reads)
+    yield program(sessions, Add(1, (ours,)), Read(1), Assign(2, (alike,)), reads, Assign(2, ()), reads)
+    yield program(sessions, Add(2, (theirs,)), Add(1, (ours,)), reads, Clear(2), reads, Add(2, (alike,)), reads)
 
 
 def _several_sessions(effort: Effort) -> Iterator[Program]:
@@ -191,6 +209,38 @@ def _many_handles(_effort: Effort) -> Iterator[Program]:
     yield _looking_now_and_then()
 
 
+def _without_handles(_effort: Effort) -> Iterator[Program]:
+    """Sessions that nobody has a handle on any more: what was done through one stays done when it is gone."""
+    write, again = Add(1, numbered(2)), Add(1, numbered(1, first=3))
+    yield program(Open(1, A), write, Forget(1), fresh_read(2))
+    yield program(Open(1, A), write, Read(1), Forget(1), Open(1, A), again, Read(1), Forget(1), fresh_read(2))
+    yield program(
+        opened(A, A), write, Read(2), Forget(1), Read(2), Add(2, numbered(1, first=3)), Forget(2), fresh_read(3)
+    )
+    # What one has done must not come back, nor go, with another that goes later.
+    change: Step
+    for change in (Clear(2), Assign(2, numbered(2, first=5))):
+        yield program(opened(A, A), write, Read(1), change, Forget(2), Read(1), Forget(1), fresh_read(3))
+        yield program(opened(A, A), write, Read(1), change, Forget(1), Read(2), Forget(2), fresh_read(3))
+
+
+def _keeping_handles(failing: Program) -> Iterator[Program]:
+    """The same program with nothing let go of, and through a single handle."""
+    kept = tuple(step for step in _in_new_handles(failing.steps) if not isinstance(step, Forget))
+    yield Program(kept)
+    yield from through_one_handle(Program(kept))
+
+
+def _in_new_handles(steps: Iterable[Step]) -> Iterator[Step]:
+    """The steps with a number of its own for each handle that is opened."""
+    number_of: dict[int, int] = {}
+    for count, step in enumerate(steps, start=1):
+        if isinstance(step, Open):
+            number_of[step.handle] = count
+        handle = number_of.get(getattr(step, "handle", 0))
+        yield step if handle is None else replace(step, handle=handle)  # type: ignore[arg-type]
+
+
 def _looking_now_and_then() -> Program:
     """A handle that reads after so many writes by another, since it may tell by some count whether there were any."""
     steps: list[Step] = [Read(1)]
@@ -212,7 +262,7 @@ def through_one_handle(failing: Program) -> Iterator[Program]:
             handle_of[step.handle] = first.setdefault(step.session, step.handle)
             if handle_of[step.handle] == step.handle:
                 steps.append(step)
-        elif isinstance(step, Add | Read | Clear):
+        elif isinstance(step, Add | Read | Clear | Assign):
             steps.append(replace(step, handle=handle_of[step.handle]))
         else:
             steps.append(step)
@@ -405,6 +455,13 @@ CHECKS = (
         controls=each_session_alone,
     ),
     Check(
+        clause="ISO-1",
+        name="sessions may hold messages with the same id",
+        lens=Lens(view="full", stable=True),
+        cases=_same_message_ids,
+        controls=each_session_alone,
+    ),
+    Check(
         clause="ISO-2",
         name="session ids are compared exactly",
         lens=OTHERS,
@@ -417,6 +474,13 @@ CHECKS = (
         cases=_many_handles,
         draws=programs(sessions=1, handles=5, steps=14, operations=frozenset({"add", "read"}), batch_sizes=(1, 2, 3)),
         controls=through_one_handle,
+    ),
+    Check(
+        clause="ISO-3",
+        name="a session outlives the handles on it",
+        cases=_without_handles,
+        controls=_keeping_handles,
+        at_first=10,
     ),
     Check(
         clause="ISO-4",

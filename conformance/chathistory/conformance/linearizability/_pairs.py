@@ -101,11 +101,18 @@ def _vanished(case: Case, first: int, second: int, ours: str, theirs: str) -> Vi
     text = f"{case.name(first)} holds {quote(ours)}, {case.name(second)} holds {quote(theirs)} in its place. "
     theirs_too = set(case.observed(second))
     shared = next((message for message in case.observed(first) if message in theirs_too), None)
-    text += "The session was never cleared" if shared is None else f"Both hold {quote(shared)}, so they saw one epoch"
+    text += _one_epoch(case) if shared is None else f"Both hold {quote(shared)}, so they saw one epoch"
     lost = theirs if case.holder_after(ours, second) is not None else ours
     text += f": {quote(lost)} is lost to one of them." if lost == theirs else f": {quote(lost)} was lost."
     messages = [lost, ours if lost == theirs else theirs]
     return case.violation("lost add", [first, second, *_writers(case, ours, theirs)], messages, text)
+
+
+def _one_epoch(case: Case) -> str:
+    """Why two reads that hold nothing in common saw one epoch all the same."""
+    if not case.session.resets:
+        return "The session was never cleared"
+    return "No clear can have taken effect between the first of them and the second"
 
 
 def _writers(case: Case, *messages: str) -> list[int]:
