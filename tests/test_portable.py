@@ -147,7 +147,7 @@ _MALFORMED: list[tuple[Any, str]] = [
     ({"steps": [{"kind": ["Read"]}]}, "steps[0].kind"),
     ({"steps": [{"kind": "Read"}]}, "'handle'"),
     ({"steps": [{"kind": "Read", "handle": True}]}, "steps[0].handle"),
-    ({"steps": [{"kind": "Read", "handle": 1}]}, "before it is opened"),
+    ({"steps": [{"kind": "Read", "handle": 1}]}, "when it is not open"),
     ({"steps": [{"kind": "Read", "handle": 1, "mode": "eval"}]}, "steps[0].mode"),
     ({"steps": [{"kind": "Read", "handle": 1, "extra": 1}]}, "steps[0].extra"),
     ({"steps": [{"kind": "Open", "handle": 1, "session": None}]}, "steps[0].session"),
