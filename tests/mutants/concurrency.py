@@ -442,7 +442,7 @@ class LocksInItsProcessOnly(NetworkHistory):
 _IN_THE_PROCESS: dict[Any, list[str]] = {}
 
 
-@network_mutant("CON-1", "CON-3", "CON-4", "ISO-3", hardness="stateful")
+@network_mutant("CON-1", "CON-3", "CON-4", "ISO-3", hardness="timing")
 class KeepsSessionsInItsProcess(NetworkHistory):
     """The sessions of a process are kept in its memory, and it is taken for granted that nobody else has them."""
 

@@ -44,12 +44,12 @@ def _assigned(_effort: Effort) -> Iterator[Program]:
 
 def _assigned_by_id() -> Iterator[Program]:
     """What was read, changed and assigned: messages stand where they stood, and keep the ids that they had."""
-    known = tuple(HumanMessage(content=f"m{number}", id=f"id-{number}", name="Ann") for number in (1, 2, 3))
+    known = tuple(HumanMessage(content=f"m{number}", id=f"id-{number}-{{run}}", name="Ann") for number in (1, 2, 3))
     first, second, third = known
     for anew in (
         (first.model_copy(update={"content": "m4"}), second, third),
         (first, second.model_copy(update={"name": "Bob"}), third),
-        (first, AIMessage(content="m2", id="id-2"), third),
+        (first, AIMessage(content="m2", id=second.id), third),
         (first, second, third.model_copy(update={"additional_kwargs": {"key": "value"}})),
         (second, first, third),
         (first, third),

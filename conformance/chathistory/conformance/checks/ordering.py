@@ -87,7 +87,7 @@ def _alike_of_every_class(_effort: Effort) -> Iterator[Program]:
 
 def _repeated_by_others(_effort: Effort) -> Iterator[Program]:
     """The same message by several handles, one straight after the other, as two who say the same."""
-    for same in (HumanMessage(content="m1"), AIMessage(content="m1", id="id-1")):
+    for same in (HumanMessage(content="m1"), AIMessage(content="m1", id=_ID)):
         for count in (1, 2):
             batch = (same,) * count
             yield program(opened(A, A), Add(1, batch), Add(2, batch), Read(1), fresh_read(3))
