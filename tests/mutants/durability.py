@@ -308,3 +308,12 @@ class SendsLaterWhatWasLost(NetworkHistory):
             self._kept = batch
             raise
         self._kept = []
+
+
+@network_mutant("DUR-2", "ATM-1", "DUR-4", hardness="timing")
+class AssignsInTwoSteps(NetworkHistory):
+    """An assignment is a clear and an add, and the process may end between them."""
+
+    def _put(self, texts: list[str]) -> None:
+        self._clear()
+        self._add(texts)

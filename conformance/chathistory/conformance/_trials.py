@@ -160,6 +160,14 @@ TRIALS: Mapping[str, TrialDefinition] = {
             persistence=10,
         ),
         TrialDefinition(
+            "killed assigners",
+            "killed_assigners",
+            "of a history that was being replaced the old one is there, or the new one",
+            _CRASHES,
+            "kills of a writer",
+            persistence=10,
+        ),
+        TrialDefinition(
             "crashed server",
             "crashed_server",
             "what was acknowledged is there once, and of each batch all or nothing",

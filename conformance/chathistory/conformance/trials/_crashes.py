@@ -86,6 +86,38 @@ def killed_writers(backend: Any, *, mode: str, seed: int, rounds: int, target: s
     return Finding(None, calls)
 
 
+def killed_assigners(backend: Any, *, mode: str, seed: int, rounds: int, target: str | None = None) -> Finding:
+    """Whether a SIGKILL of a process that replaces the history leaves the old one or the new one, whole (DUR-2)."""
+    chance, calls = random.Random(seed), 0  # noqa: S311 -- no secret
+    with nursery_of(_factory(backend, target)) as nursery, Caller(backend, mode) as caller:
+        for number in range(rounds):
+            session_id = f"{uuid.uuid4().hex}-assigned"
+            sizes = [_SIZES[(number + turn) % len(_SIZES)] for turn in range(_ADDS_OF_A_WRITER)]
+            writer = nursery.start(session_id, [f"assign {size}" for size in sizes], name="w", mode=mode)
+            if not writer.wait_for(lambda known: any(call.ended for call in known), SECONDS_TO_START):
+                return Finding("the first assignment of a process did not return", calls)
+            time.sleep(chance.uniform(0, _ADDS_BEFORE_A_KILL))
+            writer.kill()
+            made = writer.calls()
+            calls += len(made) + 1
+            if any(call.error is not None for call in made):
+                return Finding(None, calls)  # assignments may be refused
+            if problem := _wrong_after_assignments(caller.read(session_id, tries=3), made):
+                return Finding(f"after SIGKILL number {number + 1} of an assigning process {problem}", calls)
+    return Finding(None, calls)
+
+
+def _wrong_after_assignments(seen: Sequence[str] | str, made: Sequence[Call]) -> str | None:
+    """What is wrong with a history that was replaced again and again, or None."""
+    if isinstance(seen, str):
+        return f"the session can't be read: {seen}"
+    last = max(place for place, call in enumerate(made) if call.acknowledged)
+    if any(tuple(seen) == call.added for call in made[last : last + 2]):
+        return None
+    unfinished = f" nor {_shown(made[last + 1].added)}, which was being assigned," if made[last + 1 :] else ""
+    return f"neither {_shown(made[last].added)}, which was acknowledged,{unfinished} is there, but {_shown(seen)}"
+
+
 def crashed_server(backend: Any, *, mode: str, seed: int, rounds: int, target: str | None = None) -> Finding:
     """Whether a SIGKILL of the store's server loses, tears or repeats anything (DUR-3)."""
     chance, calls = random.Random(seed), 0  # noqa: S311 -- no secret

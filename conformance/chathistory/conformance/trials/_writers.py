@@ -66,7 +66,7 @@ class Call:
     """One call of a worker, as far as it is known.
 
     Attributes:
-        kind: "add", "read", "clear", "die", or "open" for a handle that could not be opened.
+        kind: "add", "read", "clear", "assign", "die", or "open" for a handle that could not be opened.
         added: the contents of the messages added.
         began: by the machine's monotonic clock, in seconds.
         ended: likewise; None if nobody saw it end.
@@ -180,8 +180,9 @@ class Nursery:
 
         Args:
             plans: what each thread does, one after another, through handles of its own: a session id, and a
-                number to add a batch of so many messages, "read", "clear", or "die", which is SIGKILL by its own hand,
-                with nothing done in between; an error doesn't end it.
+                number to add a batch of so many messages, "read", "clear", "assign 3" to assign so many to `messages`
+                by a sync call, or "die", which is SIGKILL by its own hand, with nothing done in between; an error
+                doesn't end it.
             name: what the contents of its messages begin with; they are unique in the session.
             mode: "sync" or "async".
             more: `waits`, whether it begins only at `begin`, once its handle is open; `stays`, whether it waits
@@ -340,6 +341,9 @@ def _nursery() -> None:
                 return [str(m.content) for m in history.messages]
             if call == "clear":
                 return history.clear()
+            if isinstance(call, str):
+                history.messages = messages
+                return None
             return history.add_messages(messages)
 
         async def acalled(history: Any, call: Any, messages: list[Any]) -> Any:
@@ -352,18 +356,19 @@ def _nursery() -> None:
         def run(thread: int, plan: list[Any], handles: dict[str, Any]) -> None:
             loop = asyncio.new_event_loop() if job["mode"] == "async" else None
             for number, (session, call) in enumerate(plan, start=1 + thread * 1_000_000):
-                added = [f"{job['name']}-{number}-{item}" for item in range(call)] if isinstance(call, int) else []
+                kind, _, count = ("add", "", call) if isinstance(call, int) else call.partition(" ")
+                added = [f"{job['name']}-{number}-{item}" for item in range(int(count or 0))]
                 messages = [HumanMessage(content=content) for content in added]
-                kind = "add" if isinstance(call, int) else call
                 note(number, kind=kind, session=session, added=added, began=time.monotonic())
                 if call == "die":
                     os.kill(os.getpid(), signal.SIGKILL)
                 try:
                     if session not in handles:
                         handles[session] = opens(session)
-                    observed = (acalled if loop else called)(handles[session], call, messages)
-                    if loop:
-                        observed = loop.run_until_complete(observed)
+                    if loop and kind != "assign":
+                        observed = loop.run_until_complete(acalled(handles[session], call, messages))
+                    else:
+                        observed = called(handles[session], call, messages)
                 except Exception as error:  # noqa: BLE001 -- what is raised is noted
                     note(number, error=shown(error), ended=time.monotonic())
                     time.sleep(job["pause"])
