@@ -16,7 +16,7 @@ from chathistory.conformance.trials._writers import factory_elsewhere
 # How often a run interferes: kills of a writer, kills of the server, moments of each message on the wire.
 _KILLS: Mapping[Effort, int] = {"quick": 6, "full": 40, "thorough": 300}
 _ASYNC_KILLS: Mapping[Effort, int] = {"quick": 1, "full": 12, "thorough": 100}
-_KILLS_OF_ASSIGNERS: Mapping[Effort, int] = {"quick": 4, "full": 20, "thorough": 150}
+_KILLS_OF_ASSIGNERS: Mapping[Effort, int] = {"quick": 10, "full": 40, "thorough": 150}
 _CRASHES: Mapping[Effort, int] = {"quick": 3, "full": 6, "thorough": 40}
 _MOMENTS: Mapping[Effort, int] = {"quick": 1, "full": 4, "thorough": 4}
 _ONCE: Mapping[Effort, int] = {"quick": 1, "full": 1, "thorough": 3}
