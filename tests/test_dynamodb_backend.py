@@ -87,7 +87,7 @@ def test_the_history_conforms(kind: str) -> None:
     server(kind)  # skips where it can't be had
     with opened(dynamodb, kind) as backend:
         report = check(backend, configuration=Configuration(effort="quick", seed=3))
-    failed = [(result.clause.id, result.counterexample) for result in report.clauses if result.outcome == "failed"]
+    failed = [(result.id, result.counterexample) for result in report.clauses if result.outcome == "failed"]
     assert failed == []
     assert report.verdict == "conformant"
 

@@ -166,6 +166,10 @@ def opened(*sessions: str) -> list[Step]:
     return [Open(number, session) for number, session in enumerate(sessions, start=1)]
 
 
+EVERY_COUNT = (13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 48)
+"""Of these numbers one is a multiple of each number up to 24: after so many adds, each of any so many has been made."""
+
+
 def fresh_read(handle: int, session: str = A, mode: Mode = "sync") -> list[Step]:
     """A read through a handle opened for it."""
     return [Open(handle, session), Read(handle, mode)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -55,6 +56,7 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         adds = [Add(1, numbered(size)), Add(2, numbered(1, first=size + 1)), Add(1, numbered(1, first=size + 2))]
         yield program(both, adds, Read(1), Read(2))
         yield program(both, adds, Open(3, A, history_size=size), Add(3, numbered(1, first=90)), Read(3), Read(1))
+    yield from _bounded_by_two(3)
     apart = [Open(1, A, history_size=2), Open(2, B, history_size=2)]
     yield program(apart, Add(1, numbered(3)), Add(2, numbered(3, first=4)), Read(1), Read(2))
     # In turn: what counts the messages of all sessions forgets too much of each.
@@ -63,6 +65,17 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         for number in range(1, 2 * size + 2):
             turns += [Add(1, numbered(1, first=number)), Add(2, numbered(2, first=50 + 2 * number)), Read(1), Read(2)]
         yield program(turns)
+
+
+def _bounded_by_two(size: int) -> Iterator[Program]:
+    """Four adds by two handles in every order, without a read: each may count for itself how many there are."""
+    both = [Open(1, A, history_size=size), Open(2, A, history_size=size)]
+    for handles in itertools.product((1, 2), repeat=4):
+        for counts in ((1, size, 1, 1), (1, 1, size - 1, 1), (size - 1, 1, 1, size + 1)):
+            adds: list[Step] = []
+            for number, (handle, count) in enumerate(zip(handles, counts, strict=True)):
+                adds.append(Add(handle, numbered(count, first=10 * number)))
+            yield program(both, adds, Open(3, A, history_size=size), Read(3))
 
 
 @st.composite
@@ -210,6 +223,8 @@ def _kept(_effort: Effort) -> Iterator[Program]:
     yield program(beside, Wait(_PAST), Read(2))
     anew: list[Step] = [Open(1, A, ttl=TTL), Open(2, A), Add(1, numbered(1)), Clear(1), Add(2, numbered(2, first=2))]
     yield program(anew, Wait(_PAST), Read(2))
+    emptied: list[Step] = [Assign(step.handle, ()) if isinstance(step, Clear) else step for step in anew]
+    yield program(emptied, Wait(_PAST), Read(2))
     # What is swept with a session that has expired: none whose name begins with that one's, or ends with it.
     opens: list[Step] = [Open(1, "{run}-a", ttl=TTL), Open(2, "{run}-ab"), Open(3, "{run}-a:b"), Open(4, "{run}-A")]
     longer: list[Step] = [Open(5, "x-{run}-a"), Open(6, "{run}")]
@@ -223,6 +238,8 @@ def _kept(_effort: Effort) -> Iterator[Program]:
 def _not_renewed(_effort: Effort) -> Iterator[Program]:
     # What is refused is no add (ATM-1).
     refused: list[Step] = [Wait(_WITHIN), Add(1, (None,)), Wait(_PAST - _WITHIN)]
+    yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
+    refused[1] = Assign(1, (None,))
     yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     # Late in its life.
@@ -281,7 +298,9 @@ def without_renewal(failing: Program) -> Iterator[Program]:
 def _with_one_add(steps: Sequence[Step]) -> list[Step]:
     """Without reads, without what is refused, and without all adds but the last."""
     adds = [number for number, step in enumerate(steps) if isinstance(step, Add) and None not in step.messages]
-    return [step for number, step in enumerate(steps) if number in adds[-1:] or not isinstance(step, (Add, Read))]
+    return [
+        step for number, step in enumerate(steps) if number in adds[-1:] or not isinstance(step, (Add, Assign, Read))
+    ]
 
 
 _SYNC = (

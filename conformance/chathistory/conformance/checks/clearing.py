@@ -12,7 +12,18 @@ from chathistory.conformance._lens import Lens
 from chathistory.conformance._payloads import filled
 from chathistory.conformance._program import Add, Clear, Open, Program, Read, Step, Wait, program
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, C, Check, fresh_read, numbered, opened, singly, varied
+from chathistory.conformance.checks._check import (
+    EVERY_COUNT,
+    A,
+    B,
+    C,
+    Check,
+    fresh_read,
+    numbered,
+    opened,
+    singly,
+    varied,
+)
 from chathistory.conformance.checks._sequences import calls_through, every_sequence
 from chathistory.conformance.checks.sessions import rich, written_before
 from chathistory.conformance.strategies import programs
@@ -94,6 +105,13 @@ def _started_anew(effort: Effort) -> Iterator[Program]:
         steps += [Add(1, numbered(cycle + 1, first=10 * cycle)), Read(1), Clear(1)]
     yield program(opened(A), steps, Add(1, numbered(2, first=90)), Read(1), fresh_read(2))
     yield program(opened(A), Add(1, numbered(2)), Clear(1), Add(1, numbered(2)), Read(1), Clear(1), Read(1))
+    # The same messages, ids and all, as somebody sends them who has not seen the clear.
+    known = (HumanMessage(content="m1", id="id-1-{run}"), AIMessage(content="m2", id="id-2-{run}"))
+    for add in ([Add(1, known)], singly(1, known), [Add(2, known)]):
+        yield program(opened(A, A), Add(1, known), Clear(1), add, Read(1), fresh_read(3))
+    for count in EVERY_COUNT:
+        added = singly(1, numbered(count))
+        yield program(opened(A), added, Clear(1), Add(1, numbered(1, first=101)), Read(1), fresh_read(2))
     # By another handle, and as much as there was before, or a little more: what is as long may be taken for the same.
     for count in (1, 2, 3, 8, 20, 101):
         for more in (0, 1, 7):

@@ -74,6 +74,9 @@ def _recovered(_effort: Effort) -> Iterator[Program]:
         yield program(
             opened(A), bad, bad, Read(1), Add(1, numbered(2)), Clear(1), Add(1, numbered(1, first=3)), Read(1)
         )
+    # What was added before, once more: an add that follows a refusal may be taken for a second try.
+    for bad in bad_adds(1):
+        yield program(opened(A), Add(1, numbered(1)), bad, Add(1, numbered(1)), Add(1, numbered(1)), Read(1))
     every: list[Step] = [step for bad in bad_adds(1) for step in (bad, Read(1))]
     yield program(opened(A), Add(1, numbered(1)), every, Add(1, numbered(1, first=2)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), Assign(1, (None,)), Add(1, numbered(1, first=3)), Read(1))

@@ -26,7 +26,17 @@ from chathistory.conformance._program import (
     program,
 )
 from chathistory.conformance._report import Effort
-from chathistory.conformance.checks._check import A, B, Check, async_twin, fresh_read, numbered, opened
+from chathistory.conformance.checks._check import (
+    EVERY_COUNT,
+    A,
+    B,
+    Check,
+    async_twin,
+    fresh_read,
+    numbered,
+    opened,
+    singly,
+)
 from chathistory.conformance.checks._sequences import Call, calls_through, every_sequence
 from chathistory.conformance.checks.concurrency import by_tasks, needs_threads
 from chathistory.reference import MESSAGE_CLASSES
@@ -73,6 +83,9 @@ def _edited_results(_effort: Effort) -> Iterator[Program]:
         for first in range(4):
             batch = _deep_messages()[first:]
             yield program(opened(A), Add(1, batch), Read(1), Edit(1, "result", edit), Read(1), fresh_read(2))
+        # What was written by another call may be kept, and handed out, in another way.
+        for write in (Assign(1, _deep_messages()), Add(1, _deep_messages()[:1], call="add_message")):
+            yield program(opened(A), write, Read(1), Edit(1, "result", edit), Read(1), fresh_read(2))
     yield program(opened(A, A), Add(1, _deep_messages()), Read(1), Read(2), Edit(2, "result", "deep"), Read(1))
     # What is large may be kept decoded.
     large = AIMessage(content=filled(70_000), additional_kwargs={"outer": {"inner": "kept"}})
@@ -186,6 +199,11 @@ def _assigned(effort: Effort) -> Iterator[Program]:
         yield program(opened(A), Add(1, numbered(2)), fresh, Clear(1), Add(1, numbered(1, first=3)), Read(1))
         yield program(opened(A), Add(1, numbered(2)), fresh, fresh, Read(1), Assign(1, numbered(2)), Read(1))
     yield program(opened(A), Add(1, numbered(2)), Assign(1, numbered(1_101)), Read(1), fresh_read(2))
+    if effort != "quick":
+        yield program(opened(A), Assign(1, numbered(4_201)), Read(1))
+    # After any number of adds: every so many of them may be put somewhere else.
+    for count in EVERY_COUNT:
+        yield program(opened(A), singly(1, numbered(count)), Assign(1, numbered(1, first=101)), Read(1), fresh_read(2))
     for count in (1, 2, 8, 20, 101):
         looks = [Read(1), Read(2)]
         for more in (0, 1):
