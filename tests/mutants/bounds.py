@@ -172,3 +172,39 @@ class CountsTheMessagesOfAllSessions(JsonHistory):
             numbers = [number for number in numbers if number > oldest]
         self.store.notes[self._key()] = numbers
         self._put(kept)
+
+
+@mutant("BND-1", "ATM-1", hardness="stateful", operations=3)
+class MakesRoomBeforeItRefuses(JsonHistory):
+    """A session that is full makes room for a batch before the batch is looked at."""
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        batch = list(messages) if isinstance(messages, list | tuple) else messages
+        if self.history_size is not None and isinstance(batch, list):
+            with self._transaction():
+                excess = len(self._items()) + len(batch) - self.history_size
+                if excess > 0:
+                    self.store.lists[self._key()] = self._items()[excess:]
+        return super()._encode(batch)
+
+
+@mutant("BND-1", hardness="stateful", operations=4)
+class TrimsByACountOfItsOwn(JsonHistory):
+    """Each handle counts what it has read and added, and trims by that."""
+
+    counted: int | None = None
+
+    def _trimmed(self, items: list[Any]) -> list[Any]:
+        if self.history_size is None:
+            return items
+        known = len(items) if self.counted is None else self.counted + len(items) - len(self._items())
+        self.counted = min(known, self.history_size)
+        return items[max(known - self.history_size, 0) :]
+
+    def _shown(self, items: list[Any]) -> list[Any]:
+        self.counted = len(items)
+        return items
+
+    def _erase(self) -> None:
+        self.counted = None
+        super()._erase()

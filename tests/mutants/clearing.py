@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, SystemMessage
 from tests.mutants._base import PLAIN, JsonHistory, RecordHistory, Steps
 from tests.mutants._planted import mutant
+from tests.mutants._values import from_json
 
 from chathistory.conformance.selfproof.clearing import ClearsMore
 
@@ -359,3 +360,18 @@ class KeepsLargeTextsByTheirPlace(JsonHistory):
     def _items(self) -> list[Any]:
         overflow = self.store.notes.get(("overflow", self._key()), {})
         return [item or overflow[place] for place, item in enumerate(super()._items())]
+
+
+@mutant("CLR-3", "ORD-3", hardness="stateful", operations=4)
+class TakesWhatWasClearedForARetry(JsonHistory):
+    """A batch of messages that were all there before the clear is a late retry of somebody who has not seen it."""
+
+    def _erase(self) -> None:
+        cleared = {from_json(item).id for item in self._items()} - {None}
+        self.store.notes.setdefault(self._key(), set()).update(cleared)
+        super()._erase()
+
+    def _append(self, items: list[Any]) -> None:
+        old = self.store.notes.get(self._key(), set())
+        if not all(from_json(item).id in old for item in items):
+            super()._append(items)

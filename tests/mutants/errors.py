@@ -445,3 +445,22 @@ class SendsWhatWasRefusedWithNothing(JsonHistory):
             raise
         self._buffer = ()
         return done
+
+
+@mutant("ERR-3", "ORD-3", hardness="stateful", operations=4)
+class TakesWhatFollowsARefusalForARetry(JsonHistory):
+    """After a refusal an add that is equal to what was written last is not written again."""
+
+    has_refused = False
+
+    def _encode(self, messages: Iterable[Any]) -> list[Any]:
+        try:
+            return super()._encode(messages)
+        except Exception:
+            self.has_refused = True
+            raise
+
+    def _append(self, items: list[Any]) -> None:
+        is_retry, self.has_refused = self.has_refused, False
+        if not (is_retry and self._items()[-len(items) :] == items):
+            super()._append(items)

@@ -285,3 +285,25 @@ class TrustsItsOwnDeadline(JsonHistory):
 
     def _shown(self, items: list[Any]) -> list[Any]:
         return items if self.store.now < self._deadline else []
+
+
+@mutant("EXP-3", "EXP-2", "EXP-1", "ORD-4", hardness="stateful", operations=3)
+class RenewsForAnEmptyBatch(JsonHistory):
+    """The expiry is set anew at each add, of nothing as well."""
+
+    def _add(self, items: list[Any]) -> Steps[None]:
+        if not items and self.ttl is not None and self._key() in self.store.deadlines:
+            self._renew()
+        yield from super()._add(items)
+
+
+@mutant("EXP-3", "EXP-1", "ATM-1", hardness="stateful", operations=3)
+class ForgetsTheTtlWhenItRefuses(JsonHistory):
+    """An assignment that is refused brings the messages back, and not how long they have to live."""
+
+    def _assign(self, messages: Iterable[BaseMessage]) -> None:
+        try:
+            super()._assign(messages)
+        except Exception:
+            self.store.deadlines.pop(self._key(), None)
+            raise

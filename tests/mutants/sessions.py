@@ -826,3 +826,14 @@ class KeepsThe256SessionsWrittenLast(JsonHistory):
         super()._put(items)
         if len(self.store.lists) > 256:
             del self.store.lists[next(iter(self.store.lists))]
+
+
+@mutant("ISO-6", "CLR-4", hardness="stateful", operations=3)
+class ClearsEverywhereIfThereIsNothing(JsonHistory):
+    """A clear that finds nothing in its partition takes the id for one of all partitions."""
+
+    def _erase(self) -> None:
+        if self._key() not in self.store.lists:
+            for key in [key for key in self.store.lists if key[1] == self.session_id]:
+                del self.store.lists[key]
+        super()._erase()

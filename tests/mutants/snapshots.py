@@ -514,3 +514,18 @@ class SharesAListAmongReaders(JsonHistory):
     @messages.setter
     def messages(self, messages: Iterable[BaseMessage]) -> None:
         self._assign(messages)
+
+
+@mutant("SNP-2", "SNP-5", hardness="stateful", operations=3)
+class HandsOutWhatWasAssigned(JsonHistory):
+    """What has just been assigned is known, and need not be decoded for each read."""
+
+    def _assign(self, messages: Iterable[BaseMessage]) -> None:
+        super()._assign(messages)
+        items = self._items()
+        self.store.notes[self._key()] = (items, [self._load(item) for item in items])
+
+    def _read(self) -> Steps[list[BaseMessage]]:
+        items, known = self.store.notes.get(self._key(), (None, []))
+        messages = yield from super()._read()
+        return list(known) if items == self._items() else messages

@@ -90,7 +90,11 @@ class Experiment:
     def answers(self, backend: Backend) -> bool:
         """Whether a backend still answers anybody."""
         try:
-            pass_smoke_gate(backend, timeout=min(self.configuration.timeout, SECONDS_TO_ANSWER))
+            pass_smoke_gate(
+                backend,
+                timeout=min(self.configuration.timeout, SECONDS_TO_ANSWER),
+                by_both_forms=self.is_async,
+            )
         except BackendError:
             return False
         return True

@@ -51,6 +51,7 @@ _IT_WAITS = "it waits by the clock on the wall: of the programs that every run h
 Glance: TypeAlias = Literal["first", "second", "long"]
 """At a few short programs of each check, at the others, or at those with long histories."""
 
+_OF_THE_CANCELLED = "ASY-4"
 _FEW_CALLS, _FEW_MESSAGES = 100, 300
 """What a program may have that is tried at a first or a second glance."""
 _MANY_CALLS, _MANY_MESSAGES = 110, 3_000
@@ -139,10 +140,12 @@ def death(subject: Subject, check: Check, configuration: Configuration, tally: T
     """The violation of a backend that, since something raised, answers nobody."""
     if tally.suspect is None or tally.gave_up:
         return None
+    mode: Mode = "async" if check.modes == {"async"} or runs_async(subject, check) else "sync"
     try:
-        pass_smoke_gate(subject.backend, timeout=max(configuration.timeout, SECONDS_TO_ANSWER))
+        pass_smoke_gate(
+            subject.backend, timeout=max(configuration.timeout, SECONDS_TO_ANSWER), by_both_forms=mode == "async"
+        )
     except BackendError as error:
-        mode: Mode = "async" if check.modes == {"async"} or runs_async(subject, check) else "sync"
         handle = 1 + max((step.handle for step in tally.suspect.steps if isinstance(step, Open)), default=0)
         greeting = HumanMessage(content="m1")
         program = Program((*tally.suspect.steps, Open(handle, "{run}-z"), Add(handle, (greeting,), mode=mode)))
@@ -154,7 +157,10 @@ def death(subject: Subject, check: Check, configuration: Configuration, tally: T
             Expectation(kind="returns", may_raise=frozenset(range(len(tally.suspect.steps)))),
         )
         # Recorded as a check of that clause, which can run it again.
-        was_cancelled = any(isinstance(step, Cancel) for step in tally.suspect.steps)
+        # What an earlier program has cancelled may be to blame as well.
+        was_cancelled = check.clause == _OF_THE_CANCELLED or any(
+            isinstance(step, Cancel) for step in tally.suspect.steps
+        )
         blamed = check.clause if was_cancelled else CLAUSE_OF_THE_DEAD
         own = next((own for own in checks_of(blamed) if own.modes == {mode}), check)
         return Violation(own, program, divergence, _UNSEARCHED)

@@ -54,8 +54,8 @@ class Subject:
         return self.backend.costly or self.latency >= SLOW
 
 
-def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
-    """Open a handle, add one message, read it.
+def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0, by_both_forms: bool = False) -> Subject:
+    """Open a handle, add one message, read it; by async calls, too, if so asked or if there are no sync ones.
 
     Whether what is read is right is for the clauses to say; here only errors count.
 
@@ -73,6 +73,8 @@ def pass_smoke_gate(backend: Backend, *, timeout: float = 10.0) -> Subject:
             latency = _answers(history)
             if latency is not None:
                 modes.add("sync")
+                if by_both_forms and "async" in modes:
+                    _answer_async_if_not_bound(history)
             elif not modes:
                 raise BackendError(f"{backend.name}: its sync calls are not implemented; claim async to check it")
             else:
@@ -149,6 +151,15 @@ def _answer_async(history: BaseChatMessageHistory) -> float:
         return _shortest(lambda: loop.run(history.aadd_messages([HumanMessage(content="smoke")])))
     finally:
         loop.renew()
+
+
+def _answer_async_if_not_bound(history: BaseChatMessageHistory) -> None:
+    """The same of a history that may refuse any event loop but its first (ASY-6)."""
+    try:
+        _answer_async(history)
+    except Exception as error:
+        if "loop" not in str(error):
+            raise
 
 
 def _shortest(call: Callable[[], object]) -> float:

@@ -57,6 +57,11 @@ def _bounded(_effort: Effort) -> Iterator[Program]:
         yield program(both, adds, Read(1), Read(2))
         yield program(both, adds, Open(3, A, history_size=size), Add(3, numbered(1, first=90)), Read(3), Read(1))
     yield from _bounded_by_two(3)
+    # What is refused makes no room for itself (ATM-1).
+    full: list[Step] = [Open(1, A, history_size=3), Add(1, numbered(3))]
+    for refused in (Add(1, (None,)), Add(1, (*numbered(2, first=50), None)), Assign(1, (None,))):
+        yield program(full, refused, Read(1), Add(1, numbered(1, first=60)), Read(1))
+    yield program(full, Add(1, ()), Read(1), Add(1, (), container="tuple"), Add(1, numbered(1, first=60)), Read(1))
     apart = [Open(1, A, history_size=2), Open(2, B, history_size=2)]
     yield program(apart, Add(1, numbered(3)), Add(2, numbered(3, first=4)), Read(1), Read(2))
     # In turn: what counts the messages of all sessions forgets too much of each.
@@ -239,8 +244,10 @@ def _not_renewed(_effort: Effort) -> Iterator[Program]:
     # What is refused is no add (ATM-1).
     refused: list[Step] = [Wait(_WITHIN), Add(1, (None,)), Wait(_PAST - _WITHIN)]
     yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
-    refused[1] = Assign(1, (None,))
-    yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
+    # Nor is one of nothing (ORD-4), nor an assignment that is refused.
+    for nothing in (Assign(1, (None,)), Add(1, ()), Add(1, (*numbered(1, first=50), None))):
+        refused[1] = nothing
+        yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
     # Late in its life.
     yield program(expiring, Add(1, numbered(1)), Wait(0.8 * TTL), Read(1), Wait(_PAST - 0.8 * TTL), Read(1), Read(2))

@@ -284,6 +284,7 @@ _BATCHES_AND_READERS = (
 )
 _LARGER_BATCHES_AND_READERS = (
     ((130, 520), _READING * 2),
+    ((1_300, 1_300), (WATCH,)),
     ((f"{LARGE}8",), _READING * 2),
     ((f"{LARGE}1",) * 12, (WATCH,), (WATCH,)),
 )

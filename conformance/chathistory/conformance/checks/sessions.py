@@ -322,6 +322,8 @@ _PARTITIONS = (
     ("{run}:", "{run}"),
     ("{run}%", "{run}_", "{run}*"),
     (padded(64, end="a"), padded(64, end="b"), padded(63)),
+    # Beyond 63 bytes, and not beyond 63 characters.
+    tuple(f"{{run}}{chr(233) * 24}{end}" for end in ("", "a", "b")),
 )
 
 
@@ -331,6 +333,10 @@ def _partitions(_effort: Effort) -> Iterator[Program]:
         yield _in_partitions(opens)
     # What belongs to no partition stands in one by default.
     yield _in_partitions([Open(1, "{run}-a", partition="{run}_a"), Open(2, "{run}-a")])
+    # A clear where there is nothing, of a session that there is elsewhere.
+    elsewhere: list[Step] = [Open(1, "{run}-a", partition="{run}_a"), Open(2, "{run}-a", partition="{run}_b")]
+    for nothing in (Clear(2), Assign(2, ())):
+        yield program(elsewhere, Add(1, numbered(2)), Read(1), nothing, Read(1), nothing, Read(1), Read(2))
     shifted = [
         Open(1, "b{run}", partition="{run}a"),
         Open(2, "{run}", partition="{run}ab"),

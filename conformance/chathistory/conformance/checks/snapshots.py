@@ -201,6 +201,11 @@ def _assigned(effort: Effort) -> Iterator[Program]:
     yield program(opened(A), Add(1, numbered(2)), Assign(1, numbered(1_101)), Read(1), fresh_read(2))
     if effort != "quick":
         yield program(opened(A), Assign(1, numbered(4_201)), Read(1))
+    # What is long may be kept in parts, in other places, of which one is left.
+    long = [HumanMessage(content=f"m{number} {filled(2_000)}") for number in range(40)]
+    for fresh in (Assign(1, numbered(2)), Assign(2, (long[0], long[-1]))):
+        reads = [Read(1), Read(2)]
+        yield program(opened(A, A), singly(1, long), Read(1), fresh, reads, Add(1, numbered(1, first=50)), reads)
     # After any number of adds: every so many of them may be put somewhere else.
     for count in EVERY_COUNT:
         yield program(opened(A), singly(1, numbered(count)), Assign(1, numbered(1, first=101)), Read(1), fresh_read(2))
