@@ -27,7 +27,7 @@ from chathistory.conformance._payloads import (
     filled,
 )
 from chathistory.conformance._plainer import is_valid
-from chathistory.conformance._program import Add, Open, Program, Read, Step, program
+from chathistory.conformance._program import Add, Assign, Open, Program, Read, Step, program
 from chathistory.conformance._report import Effort
 from chathistory.conformance.checks._check import A, Check, fresh_read, opened, singly, with_plain_messages
 from chathistory.conformance.strategies import contents, messages
@@ -77,9 +77,9 @@ _PLACES: dict[str, Callable[[Any], BaseMessage]] = {
     "additional_kwargs": lambda value: HumanMessage(content="m1", additional_kwargs={"value": value}),
     "response_metadata": lambda value: AIMessage(content="m1", response_metadata={"value": value}),
     "tool call": lambda value: AIMessage(
-        content="m1", tool_calls=[{"name": "f", "args": {"value": value}, "id": "1", "type": "tool_call"}]
+        content="m1", tool_calls=[{"name": "f", "args": {"value": value}, "id": "call_1", "type": "tool_call"}]
     ),
-    "artifact": lambda value: ToolMessage(content="m1", tool_call_id="1", artifact=value),
+    "artifact": lambda value: ToolMessage(content="m1", tool_call_id="call_1", artifact=value),
     "content block": lambda value: HumanMessage(content=[{"type": "custom", "value": value}]),
     "extra field": lambda value: HumanMessage(content="m1", note=value),
 }
@@ -90,7 +90,7 @@ _OBJECTS: dict[str, Callable[[dict[str, Any]], BaseMessage]] = {
     "additional_kwargs": lambda value: HumanMessage(content="m1", additional_kwargs=value),
     "response_metadata": lambda value: AIMessage(content="m1", response_metadata=value),
     "tool call": lambda value: AIMessage(
-        content="m1", tool_calls=[{"name": "f", "args": value, "id": "1", "type": "tool_call"}]
+        content="m1", tool_calls=[{"name": "f", "args": value, "id": "call_1", "type": "tool_call"}]
     ),
     "content block": lambda value: HumanMessage(content=[value]),
 }
@@ -304,7 +304,7 @@ def _every_field(_effort: Effort) -> Iterator[Program]:
     yield _kept(_changed_in_place())
     yield _kept(cls(content="m1", id=identity) for cls in (HumanMessage, AIMessage) for identity in _IDS)
     yield _kept([HumanMessage(content="m1", **dict.fromkeys(_EXTRA_COLUMNS, "m1"))])
-    yield _kept(_of_providers("m1"))
+    yield _kept(filter(is_valid, map(_with_plain_fields, _of_providers("m1"))))
     inside = {"inside": [dict.fromkeys((*_COLUMNS, *_EXTRA_COLUMNS, *_TEXTUAL_KEYS), "m1")]}
     yield _kept(place(inside) for place in _PLACES.values())
     for place in _OBJECTS.values():
@@ -492,7 +492,7 @@ def with_plain_or_refused(failing: Program) -> Iterator[Program]:
     plain = next(with_plain_messages(failing))
     yield plain
     steps = tuple(
-        replace(step, messages=(None,)) if isinstance(step, Add) and _may_be_refused(given) else step
+        replace(step, messages=(None,)) if isinstance(step, Add | Assign) and _may_be_refused(given) else step
         for step, given in zip(plain.steps, failing.steps, strict=True)
     )
     if steps != plain.steps:
@@ -500,7 +500,7 @@ def with_plain_or_refused(failing: Program) -> Iterator[Program]:
 
 
 def _may_be_refused(step: Step) -> bool:
-    return isinstance(step, Add) and any(map(hard_reasons, step.messages))
+    return isinstance(step, Add | Assign) and any(map(hard_reasons, step.messages))
 
 
 def _batch_of(batch: list[BaseMessage]) -> Program:
