@@ -406,7 +406,7 @@ class LocksItselfOut(JsonHistory):
 # The mutants below were missed when the suite first met them.
 
 
-@mutant("SNP-4", hardness="data", operations=1)
+@mutant("SNP-4", "VAL-3", hardness="data", operations=1)
 class TakesTheParsedOut(JsonHistory):
     """What a structured output was parsed to can't be stored, so it is popped from the message, the caller's."""
 
