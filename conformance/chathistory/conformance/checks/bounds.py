@@ -245,7 +245,7 @@ def _not_renewed(_effort: Effort) -> Iterator[Program]:
     refused: list[Step] = [Wait(_WITHIN), Add(1, (None,)), Wait(_PAST - _WITHIN)]
     yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
     # Nor is one of nothing (ORD-4), nor an assignment that is refused.
-    for nothing in (Assign(1, (None,)), Add(1, ()), Add(1, (*numbered(1, first=50), None))):
+    for nothing in (Assign(1, (None,)), Add(1, ())):
         refused[1] = nothing
         yield program(Open(1, A, ttl=TTL), Add(1, numbered(1)), refused, Read(1), fresh_read(2))
     expiring = [Open(1, A, ttl=TTL), Open(2, A, ttl=TTL)]
