@@ -409,6 +409,8 @@ class StoresWhatHasNoLengthInTens(JsonHistory):
 class TakesBackTheFirstThatIsEqual(JsonHistory):
     """Items are appended one by one, and when one is refused those before it are removed again: by their value."""
 
+    claims = PLAIN
+
     def add_messages(self, messages: Iterable[BaseMessage]) -> None:
         """Append a batch."""
         batch, done = self._batch(messages), list[Any]()
