@@ -303,8 +303,12 @@ def without_renewal(failing: Program) -> Iterator[Program]:
 
 
 def _with_one_add(steps: Sequence[Step]) -> list[Step]:
-    """Without reads, without what is refused, and without all adds but the last."""
-    adds = [number for number, step in enumerate(steps) if isinstance(step, Add) and None not in step.messages]
+    """Without reads, without what is refused or empty, and without all adds but the last."""
+    adds = [
+        number
+        for number, step in enumerate(steps)
+        if isinstance(step, Add) and step.messages and None not in step.messages
+    ]
     return [
         step for number, step in enumerate(steps) if number in adds[-1:] or not isinstance(step, (Add, Assign, Read))
     ]
